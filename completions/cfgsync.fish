@@ -112,7 +112,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out -d 'Write a
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l discard -d 'Accept an artifact without writing it; DIR/ discards all artifacts below DIR; repeatable [env: CFGSYNC_DISCARD, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l out-dir -d 'Write all other artifacts below this directory, under their own names [env: CFGSYNC_OUT_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l owner -d 'The owner of the files: names or numbers [default: that of the spec, or of the replaced file] [env: CFGSYNC_OWNER]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l timeout -d 'How long to try, until the first delivery; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env -d 'Pass the variables in this dotenv artifact to CMD, instead of writing it to a file; repeatable [env: CFGSYNC_ENV, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l env-allow -d 'Let --env set only these variables; PREFIX_* names all with this prefix; repeatable [env: CFGSYNC_ENV_ALLOW, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l receipt -d 'Write a receipt of the delivery to this file: instance, generation, digest, and the checksum of each file [env: CFGSYNC_RECEIPT]' -r -F

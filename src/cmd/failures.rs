@@ -274,7 +274,9 @@ impl From<JoinFailure> for CommandError {
             JoinFailure::Credential(error) => error.into(),
             JoinFailure::Usage(_) => Self::usage(error),
             JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
-            JoinFailure::Environment(_) | JoinFailure::Check(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Environment(_) | JoinFailure::Check { .. } => {
+                Self::new(Exit::Unusable, error)
+            }
             JoinFailure::Wait(_) => Self::new(Exit::Unexpected, error),
             JoinFailure::Ended(signal) => Self::new(Exit::of_signal(signal.number), error),
             JoinFailure::Program(error) => error.into(),

@@ -17,6 +17,7 @@ mod signals;
 mod wait;
 mod document;
 mod facts;
+mod refusal;
 mod mirror;
 mod hook;
 mod deliver;
@@ -49,9 +50,8 @@ use super::{
     tls::{ClientTlsArgs, TrustFailure},
 };
 use deliver::Delivered;
-pub(crate) use facts::SEAT_VARIABLE;
 
-use signals::{EndedBy, Signals};
+pub(crate) use signals::{EndedBy, Signals};
 use wait::Outcome;
 
 /// Register this node, wait until the cluster is complete, write its files, and run CMD
@@ -59,7 +59,8 @@ use wait::Outcome;
 #[command(after_help = "Examples:
   cfgsync join --server http://boot:4400 --out config.yaml=/etc/app/config.yaml
   cfgsync join --server http://boot:4400 --id node-1 --meta role=validator --meta port:=9000 \\
-      --out-dir /etc/app -- /usr/bin/app --config /etc/app/config.yaml")]
+      --out-dir /etc/app -- /usr/bin/app --config /etc/app/config.yaml
+  cfgsync join --server http://boot:4400 --out-dir /etc/app --watch --reload-signal HUP -- /usr/bin/app")]
 pub(crate) struct JoinArgs {
     /// The join URL that `serve` prints, or another URL of the server; replaces --server
     #[arg(value_name = "URL", value_parser = UrlParser, conflicts_with = "server")]
@@ -122,7 +123,7 @@ pub(crate) struct JoinArgs {
         help_heading = "Files"
     )]
     owner: Option<Arc<Ownership>>,
-    /// How long to try; 0 means no limit
+    /// How long to try, until the first delivery; 0 means no limit
     #[arg(
         long,
         env = "CFGSYNC_TIMEOUT",
@@ -192,8 +193,13 @@ pub(crate) enum JoinFailure {
     #[error(transparent)]
     Trust(#[from] TrustFailure),
     /// `--check` refuses the files (65).
-    #[error("{0}")]
-    Check(String),
+    #[error("{problem}{}", output.as_ref().map(|line| format!(": {line}")).unwrap_or_default())]
+    Check {
+        /// The reason.
+        problem: String,
+        /// The last line of its output.
+        output: Option<String>,
+    },
     /// The process can wait neither for signals nor for CMD (1).
     #[error("cannot wait for signals and processes: {0}")]
     Wait(std::io::Error),
@@ -208,7 +214,7 @@ pub(crate) enum JoinFailure {
 /// The result of the asynchronous part.
 enum Joined {
     /// The files are written, and CMD is still to be executed.
-    Delivered(Vec<OsString>, Delivered),
+    Delivered(Vec<OsString>, Box<Delivered>),
     /// The node has followed the cluster until this end.
     Followed(Exit),
 }
@@ -233,7 +239,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
         let own = Rc::<OwnChildren>::default();
         let delivered = join(&plan, &mut session, &mut signals, progress, &own).await?;
         let Some(settings) = &plan.watch else {
-            return Ok(Joined::Delivered(plan.command, delivered));
+            return Ok(Joined::Delivered(plan.command, Box::new(delivered)));
         };
         let ended =
             follow::run(&plan, settings, &mut session, &mut signals, delivered, own).await?;
@@ -251,7 +257,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<Exit, CommandError> {
     if command.is_empty() {
         return Ok(Exit::Done);
     }
-    let failed = handover::execute(&command, delivered);
+    let failed = handover::execute(&command, *delivered);
     Err(JoinFailure::Program(failed).into())
 }
 
@@ -309,16 +315,17 @@ async fn deliver_first(
     payload: &ReceivedPayload,
     own: &OwnChildren,
 ) -> Result<Delivered, JoinFailure> {
-    let problem = match deliver::deliver(plan, session, payload, own).await {
-        Err(JoinFailure::Check(problem)) => problem,
+    let refused = match deliver::deliver(plan, session, payload, own).await {
+        Err(error @ JoinFailure::Check { .. }) => error,
         other => return other,
     };
+    refusal::report(session, payload, &refused).await;
     let previous = match fallback::verify(&plan.delivery, &plan.options).await {
         fallback::Verified::Files(previous) if plan.env.is_empty() => previous,
-        _ => return Err(JoinFailure::Check(problem)),
+        _ => return Err(refused),
     };
     let kept = describe_files(previous.files.len(), previous.receipt.generation);
-    warn!("{problem}; continuing with the previous delivery, {kept}, unchanged since");
+    warn!("{refused}; continuing with the previous delivery, {kept}, unchanged since");
     deliver::report_previous(plan, session, &previous)?;
     Ok(Delivered {
         // It is not tried again.

@@ -1,13 +1,13 @@
 //! The flags with which a command acts as one node, and the retries of its requests.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, path::PathBuf, str::FromStr, time::Duration};
 
 use cfgsync_client::{CallError, Client, FailureKind};
-use cfgsync_model::Identifier;
+use cfgsync_model::{GenerationNumber, Identifier};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::{error::CommandError, server::ServerArgs};
+use super::{error::CommandError, parsers, server::ServerArgs};
 
 /// The pause before a failed request is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -41,7 +41,41 @@ pub(crate) struct NodeAccessArgs {
     server: ServerArgs,
 }
 
+/// A generation on the command line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WantedGeneration {
+    Newest,
+    Number(GenerationNumber),
+}
+
+impl FromStr for WantedGeneration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "newest" {
+            return Ok(Self::Newest);
+        }
+        let number = parsers::generation(text).map(Self::Number);
+        number.map_err(|_| "expected the number of a generation, or `newest`".to_owned())
+    }
+}
+
+impl WantedGeneration {
+    /// Returns the number. `None` for the newest generation.
+    pub(crate) fn number(self) -> Option<GenerationNumber> {
+        match self {
+            Self::Newest => None,
+            Self::Number(number) => Some(number),
+        }
+    }
+}
+
 impl NodeArgs {
+    /// Returns a client that acts as no particular node.
+    pub(crate) fn operator_client(self) -> Result<Client, CommandError> {
+        self.access.client()
+    }
+
     /// Returns the identifier, and a client that acts as this node.
     pub(crate) fn client(self) -> Result<(Identifier, Client), CommandError> {
         let Some(id) = self.id else {

@@ -101,6 +101,11 @@ pub(crate) fn write_to_stderr(text: impl Into<Text>) -> std::io::Result<()> {
     std::io::stderr().write_all(text.into().0.as_bytes())
 }
 
+/// Passes what a program of this machine has written to its standard error on to that of this process, as it is.
+pub(crate) fn pass_to_stderr(bytes: &[u8]) -> std::io::Result<()> {
+    std::io::stderr().write_all(bytes)
+}
+
 /// Prints the content of a file or a diff to stdout. A terminal gets it escaped, any other reader as it is.
 pub(crate) fn print_document(bytes: impl AsRef<[u8]>) -> Result<(), OutputError> {
     write_document(bytes).map_err(OutputError::from)

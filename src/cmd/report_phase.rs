@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use cfgsync_model::{GenerationNumber, Phase};
+use cfgsync_model::Phase;
 use cfgsync_wire::ReportBody;
 use clap::Args;
 
 use super::{
     error::CommandError,
     exit::Exit,
-    node_client::{NodeArgs, retry},
+    node_client::{NodeArgs, WantedGeneration, retry},
     parsers,
     server::block_on,
 };
@@ -30,9 +30,10 @@ pub(crate) struct ReportArgs {
     /// The reason, for operators and for the nodes that wait
     #[arg(long, env = "CFGSYNC_REASON", value_name = "TEXT")]
     reason: Option<String>,
-    /// The generation with whose files the node has reached the phase [default: the last one that it received]
-    #[arg(long, env = "CFGSYNC_GENERATION", value_name = "N", value_parser = parsers::generation)]
-    generation: Option<GenerationNumber>,
+    /// The generation with whose files the node has reached the phase: a number, or `newest` for the last one that it
+    /// received [default: newest]
+    #[arg(long, env = "CFGSYNC_GENERATION", value_name = "N")]
+    generation: Option<WantedGeneration>,
     /// How long to try while the server is not reachable; 0 means no limit
     #[arg(
         long,
@@ -49,7 +50,7 @@ pub(crate) struct ReportArgs {
 pub(crate) fn run(args: ReportArgs) -> Result<Exit, CommandError> {
     let (id, client) = args.node.client()?;
     let report = ReportBody {
-        generation: args.generation,
+        generation: args.generation.and_then(WantedGeneration::number),
         reason: args.reason,
     };
     block_on(async move {

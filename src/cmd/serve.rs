@@ -61,6 +61,8 @@ use value_limits::ValueLimitArgs;
 
 /// How long blocking work may still take after everything else has stopped.
 const THREADS_GRACE: Duration = Duration::from_secs(2);
+/// The shortest lease of a node that runs CMD of `run-once`.
+const RUN_LEASE_MIN: Duration = Duration::from_secs(1);
 
 /// Run the server: register nodes until the set is complete, then deliver their files
 ///
@@ -117,6 +119,15 @@ pub(crate) struct ServeArgs {
         value_parser = duration
     )]
     min_generation_interval: Duration,
+    /// How long a node that runs CMD of `run-once` may be silent, until the next node runs it
+    #[arg(
+        long,
+        env = "CFGSYNC_RUN_LEASE",
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = run_lease
+    )]
+    run_lease: Duration,
     #[command(flatten)]
     state: StateArgs,
     /// How many generations the server keeps for `inspect`
@@ -314,6 +325,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         materializers: vec![],
         coordinator: cluster::Config {
             min_generation_interval: args.min_generation_interval,
+            run_lease: args.run_lease,
             bounds: args.limits.bounds(),
             value_bounds: args.values.bounds(),
             sign_key: sign_key.clone(),
@@ -451,6 +463,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Parses `--run-lease`. A shorter lease would end during a slow request.
+fn run_lease(text: &str) -> Result<Duration, String> {
+    let lease = duration(text)?;
+    if lease < RUN_LEASE_MIN {
+        return Err("a lease is at least 1s".to_owned());
+    }
+    Ok(lease)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -481,6 +502,7 @@ mod tests {
         assert_eq!(args.history(), History::default());
         let interval = cluster::Config::default().min_generation_interval;
         assert_eq!(args.min_generation_interval, interval);
+        assert_eq!(args.run_lease, cluster::Config::default().run_lease);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use clap::{
 use super::{Cli, error::CommandError, parsers::without_secrets};
 use cfgsync_spec::SpecError;
 use file::Entry;
-pub(crate) use variables::warn_of_unknown_variables;
+pub(crate) use variables::{SEAT_VARIABLE, warn_of_unknown_variables};
 
 /// A mistake in a variable or a settings file.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,16 @@
 //! `cfgsync wait`: waits until nodes have reached a phase.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use cfgsync_client::{PhaseNodes, PhaseQuestion};
-use cfgsync_model::{GenerationNumber, Identifier, Phase};
+use cfgsync_model::{Identifier, Phase};
 use clap::Args;
 
 use super::{
-    error::CommandError, exit::Exit, node_client::NodeAccessArgs, parsers, phase_wait,
+    error::CommandError,
+    exit::Exit,
+    node_client::{NodeAccessArgs, WantedGeneration},
+    parsers, phase_wait,
     server::block_on,
 };
 
@@ -57,33 +60,11 @@ pub(crate) struct WaitArgs {
     access: NodeAccessArgs,
 }
 
-/// A generation on the command line.
-#[derive(Debug, Clone, Copy)]
-enum WantedGeneration {
-    Newest,
-    Number(GenerationNumber),
-}
-
-impl FromStr for WantedGeneration {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "newest" {
-            return Ok(Self::Newest);
-        }
-        let number = parsers::generation(text).map(Self::Number);
-        number.map_err(|_| "expected the number of a generation, or `newest`".to_owned())
-    }
-}
-
 pub(crate) fn run(args: WaitArgs) -> Result<Exit, CommandError> {
     let client = args.access.client()?;
     let question = PhaseQuestion {
         phase: args.phase,
-        generation: match args.generation {
-            Some(WantedGeneration::Number(number)) => Some(number),
-            Some(WantedGeneration::Newest) | None => None,
-        },
+        generation: args.generation.and_then(WantedGeneration::number),
         nodes: match (args.count, args.nodes) {
             (Some(count), _) => PhaseNodes::Count(count as usize),
             (None, nodes) if !nodes.is_empty() => PhaseNodes::Named(nodes),

@@ -29,6 +29,7 @@ mod processes;
 mod prometheus;
 mod receipts;
 mod reload;
+mod run_once;
 mod sandbox;
 mod schema;
 mod secrets;

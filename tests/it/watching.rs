@@ -263,15 +263,30 @@ fn process_1_collects_the_orphans_of_the_command() {
                   while :; do sleep 0.01; ls /proc/[0-9]*/stat | xargs cat 2>/dev/null | grep -c ') Z 1 ' >zombies; done";
     let wrapper = namespace(&["--pid", "--fork", "--mount-proc"]);
     let arguments = join(&cluster.server.url, "node-1");
-    let arguments = [&arguments[..], &["--watch", "--", "sh", "-c", script]].concat();
+    let flags = [
+        "--watch",
+        "--check",
+        "true & true",
+        "--on-change",
+        "(true & true &)",
+    ];
+    let arguments = [&arguments[..], &flags, &["--", "sh", "-c", script]].concat();
     let mut node = Process::start(cluster.sandbox.command_under(&wrapper, &arguments));
     node.log_until("is up");
     let zombies = cluster.sandbox.path().join("zombies");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while fs::read_to_string(&zombies).is_ok_and(|text| text != "0\n") || !zombies.exists() {
-        assert!(Instant::now() < deadline);
-        std::thread::yield_now();
-    }
+    let await_collection = || {
+        let _ = fs::remove_file(&zombies);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while fs::read_to_string(&zombies).unwrap_or_default() != "0\n" {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    };
+    await_collection();
+    // The exit statuses of these programs are not those of orphans.
+    cluster.change("two");
+    node.log_until("--on-change is done");
+    await_collection();
     let children = format!("/proc/{0}/task/{0}/children", node.pid().as_raw_nonzero());
     let inner = fs::read_to_string(children).unwrap();
     let inner = rustix::process::Pid::from_raw(inner.trim().parse().unwrap()).unwrap();
@@ -333,6 +348,28 @@ fn refused_generation_leaves_the_old_files_until_the_next_one() {
     node.log_until("generation 2 is not used: --check exited with 1: line 1: bad");
     assert_eq!(cluster.config(), "one");
     assert_eq!(receipt(&cluster)["generation"], 1);
+    // Operators see it, without the output of the check, because the files are secret.
+    let arguments = [
+        "inspect",
+        "node",
+        "node-1",
+        "--server",
+        &cluster.server.url,
+        "-o",
+        "json",
+    ];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let output = cluster.sandbox.run(&arguments, &[]);
+        let state: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if state["node"]["phases"]
+            .to_string()
+            .contains("--check exited with 1\"")
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{state}");
+    }
     // The server is asked again, and has no other generation.
     cluster.change_to("good", &others);
     node.log_until("wrote node-1/config");
@@ -382,12 +419,13 @@ fn check_that_hangs_floods_or_is_killed_refuses_the_files() {
 
 #[test]
 fn first_delivery_is_checked_too() {
-    let cluster = Cluster::new("one");
+    let mut cluster = Cluster::new("one");
     let flags = ["--check", CHECK, "--receipt", "receipt"];
     let node = cluster.follow(&flags);
     node.signal(Signal::TERM);
     assert_eq!(node.end().0, 143);
     cluster.change("bad");
+    cluster.server.log_until("generation 2");
     let (code, log) = cluster.start(&["--check", CHECK]).end();
     assert_eq!(code, 65, "{log}");
     assert!(
@@ -526,4 +564,130 @@ fn follower_keeps_no_memory_of_a_large_payload() {
         .unwrap();
     let anonymous_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(anonymous_kib < 12 << 10, "{line}");
+}
+
+#[test]
+fn node_that_fell_back_on_its_files_follows_once_the_server_is_there() {
+    let cluster = Cluster::with("one", &[], &["--port-file", "port"]);
+    let flags = ["--receipt", "receipt"];
+    let mut node = cluster.follow(&flags);
+    node.signal(Signal::TERM);
+    node.log_until("ended by SIGTERM");
+    let port = cluster.sandbox.read("port");
+    let Cluster { sandbox, server } = cluster;
+    let url = server.url.clone();
+    drop(server);
+    let arguments = [
+        &join(&url, "node-1")[..],
+        &flags,
+        &[
+            "--watch",
+            "--fallback",
+            "existing=100ms",
+            "--reload-signal",
+            "HUP",
+        ],
+        &["--", "sh", "-c", PROGRAM],
+    ];
+    let mut node = sandbox.start(&arguments.concat());
+    node.log_until("continuing with the previous delivery");
+    node.log_until("is up");
+    sandbox.put("cluster.yaml", &spec("two", &[]));
+    let listen = format!("127.0.0.1:{}", port.trim());
+    let _server = sandbox.start(&["serve", "cluster.yaml", "--listen", &listen]);
+    node.log_until("reloaded");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 7);
+    assert_eq!(sandbox.read("events"), "start one\nreload two\nend\n");
+}
+
+#[test]
+fn node_whose_token_was_revoked_keeps_its_files_and_its_program() {
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &spec("one", &[]));
+    sandbox.token("other", &["--role", "node"]);
+    let without = sandbox.read("tokens");
+    sandbox.token("node", &["--role", "node"]);
+    let tokens = sandbox.read("tokens");
+    let mut server = sandbox.serve(&["--tokens", "tokens", "--min-generation-interval", "0s"]);
+    let arguments = [
+        &join(&server.url, "node-1")[..],
+        &[
+            "--token-file",
+            "node.token",
+            "--watch",
+            "--reload-signal",
+            "HUP",
+        ],
+        &["--", "sh", "-c", PROGRAM],
+    ];
+    let mut node = sandbox.start(&arguments.concat());
+    node.log_until("is up");
+    sandbox.put("tokens", &without);
+    server.signal(Signal::HUP);
+    server.log_until("read tokens again");
+    sandbox.put("cluster.yaml", &spec("two", &[]));
+    server.signal(Signal::HUP);
+    node.log_until("this server does not know the token");
+    assert_eq!(sandbox.read("node-1/config"), "one");
+    sandbox.put("tokens", &tokens);
+    server.signal(Signal::HUP);
+    node.log_until("reloaded");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 7);
+    assert_eq!(sandbox.read("events"), "start one\nreload two\nend\n");
+}
+
+/// A second machine with the same name: the first one must not write files that are rendered for the other address.
+#[test]
+fn node_stops_following_once_another_machine_takes_its_place() {
+    let cluster = Cluster::new("{{ node.ip }}");
+    let mut with_command = cluster.start(&program(&["--reload-signal", "HUP"]));
+    with_command.log_until("is up");
+    let other = [
+        "join",
+        "--server",
+        &cluster.server.url,
+        "--id",
+        "node-1",
+        "--out-dir",
+        "other",
+    ];
+    let other = |ip| [&other[..], &["--ip", ip]].concat();
+    let output = cluster.sandbox.run(&other("10.0.0.2"), &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    with_command.log_until("another machine registered as node-1 from 10.0.0.2, and takes its place; this node follows no longer");
+    assert_eq!(cluster.config(), "10.0.0.1");
+    with_command.signal(Signal::TERM);
+    assert_eq!(with_command.end().0, 7);
+
+    let mut node = cluster.start(&[]);
+    node.log_until("following the cluster");
+    let output = cluster.sandbox.run(&other("10.0.0.3"), &[]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    node.log_until("takes its place");
+    assert_eq!(node.end().0, 77);
+    assert_eq!(cluster.config(), "10.0.0.1");
+}
+
+/// Otherwise its lease could expire while the action runs.
+#[test]
+fn node_holds_a_request_while_the_action_runs() {
+    let cluster = Cluster::new("one");
+    let pipe = cluster.sandbox.pipe("pipe");
+    let mut node = cluster.follow(&["--on-change", "cat pipe"]);
+    // This open returns once the action opens the pipe. The action then blocks in its read.
+    let writer = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+    let arguments = ["inspect", "--server", &cluster.server.url, "-o", "json"];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let output = cluster.sandbox.run(&arguments, &[]);
+        let state: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if state["registrations"][0]["waits"] == true {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{state}");
+    }
+    drop(writer);
+    node.log_until("--on-change is done");
 }

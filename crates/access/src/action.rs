@@ -21,6 +21,10 @@ pub enum Action {
     Report,
     /// Wait until nodes have reached a phase. Open to nodes and viewers.
     WaitForPhase,
+    /// Ask to run a program for all nodes, renew the lease, or wait for its result.
+    ClaimRun,
+    /// End such a run.
+    EndRun,
     /// Read the state of the cluster: nodes, generations, metrics.
     Inspect,
     /// Read the payload of any node, or the list of tokens.
@@ -48,9 +52,13 @@ impl Action {
     pub const fn required_role(self) -> Option<Role> {
         match self {
             Self::Probe | Self::CheckAccess => None,
-            Self::Register | Self::Fetch | Self::Leave | Self::Report | Self::WaitForPhase => {
-                Some(Role::Node)
-            }
+            Self::Register
+            | Self::Fetch
+            | Self::Leave
+            | Self::Report
+            | Self::WaitForPhase
+            | Self::ClaimRun
+            | Self::EndRun => Some(Role::Node),
             Self::Inspect | Self::Watch => Some(Role::Viewer),
             Self::Read
             | Self::Operate
@@ -67,12 +75,14 @@ impl Action {
             Self::Register
             | Self::Leave
             | Self::Report
+            | Self::EndRun
             | Self::Operate
             | Self::WriteValues
             | Self::WriteAliases => true,
             Self::Probe
             | Self::Fetch
             | Self::WaitForPhase
+            | Self::ClaimRun
             | Self::Inspect
             | Self::Read
             | Self::Watch
@@ -98,6 +108,8 @@ impl Action {
             | Self::Fetch
             | Self::Leave
             | Self::Report
+            | Self::ClaimRun
+            | Self::EndRun
             | Self::Operate
             | Self::WriteValues
             | Self::WriteAliases => false,

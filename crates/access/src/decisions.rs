@@ -293,8 +293,8 @@ mod tests {
     #[test]
     fn the_role_decides_which_actions_are_allowed() {
         use Action::{
-            CheckAccess, Fetch, Inspect, Leave, ListNames, Operate, Probe, Read, ReadValues,
-            Register, Report, WaitForPhase, Watch, WriteAliases, WriteValues,
+            CheckAccess, ClaimRun, EndRun, Fetch, Inspect, Leave, ListNames, Operate, Probe, Read,
+            ReadValues, Register, Report, WaitForPhase, Watch, WriteAliases, WriteValues,
         };
         let open = &[Probe, CheckAccess][..];
         let nodes = &[
@@ -305,6 +305,8 @@ mod tests {
             Leave,
             Report,
             WaitForPhase,
+            ClaimRun,
+            EndRun,
         ][..];
         let views = &[Probe, CheckAccess, Inspect, Watch, WaitForPhase][..];
         // Without a namespace, a token that is limited to namespaces allows nothing about values.
@@ -335,6 +337,8 @@ mod tests {
             WriteValues,
             ListNames,
             WriteAliases,
+            ClaimRun,
+            EndRun,
         ][..];
         // The client's credentials, whether nodes may be anonymous, and the actions that are allowed then.
         for (presents, anonymous, allowed) in [

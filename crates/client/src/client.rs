@@ -8,6 +8,7 @@ mod transport;
 mod tokens;
 mod json;
 mod phases;
+mod runs;
 mod values;
 mod events;
 

@@ -8,7 +8,6 @@ use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,17 +18,12 @@ use crate::{
         self, CommittedTransaction, DirectoryLocks, DiskError, Owner, TargetPlace, Transaction,
         WrittenFile,
     },
+    lock_wait::LockWait,
     receipt::ReceiptError,
     stale::{self, StaleFile},
 };
 use cfgsync_model::{ArtifactFile, Identifier};
 use cfgsync_wire::ReceivedPayload;
-use tokio::time::Instant;
-
-/// Longest wait for another delivery to the same directory. A delivery takes milliseconds, and rarely seconds.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Pause between two attempts to lock a directory.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The places and the rules by which a node writes its payloads.
 ///
@@ -157,6 +151,11 @@ impl DeliveryOptions {
     /// Returns the routes.
     pub fn outputs(&self) -> &OutputMap {
         &self.outputs
+    }
+
+    /// Returns the owner of the files and of new directories.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// Returns the path of the receipt.
@@ -316,28 +315,6 @@ impl DeliveryOptions {
         })
     }
 
-    /// Notes in the receipt that the action has been done.
-    ///
-    /// # Errors
-    /// The receipt cannot be read or written. The next process then does the action again.
-    pub fn finish_action(&self) -> Result<(), FinishActionError> {
-        let Some(path) = &self.receipt else {
-            return Ok(());
-        };
-        let target = Target::from_path(path).expect("checked when it was set");
-        let mut transaction = Transaction::begin(self.owner);
-        let place = transaction.open(&target)?;
-        match Receipt::read(path)? {
-            Some(mut receipt) if receipt.action_pending => {
-                receipt.action_pending = false;
-                transaction.add(&receipt.to_file(), place)?;
-                transaction.commit()?.finish();
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// Returns the error for a path that is a directory of the previous delivery and a file of this one, or the reverse.
     /// Returns any other error as it is.
     fn explain(&self, cause: DiskError) -> DiskError {
@@ -364,18 +341,6 @@ impl DeliveryOptions {
             cause => cause,
         }
     }
-}
-
-/// The reason why the end of an action cannot be noted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FinishActionError {
-    /// The receipt cannot be read.
-    #[error(transparent)]
-    Receipt(#[from] ReceiptError),
-    /// The receipt cannot be written.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
 }
 
 /// What the staging of a delivery found.
@@ -471,42 +436,5 @@ impl fmt::Debug for CommittedDelivery<'_> {
         f.debug_struct("CommittedDelivery")
             .field("written", &self.written())
             .finish_non_exhaustive()
-    }
-}
-
-/// The wait for other deliveries, over all attempts of one delivery.
-pub(crate) struct LockWait {
-    started: Instant,
-    is_waiting: bool,
-}
-
-impl LockWait {
-    pub(crate) fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            is_waiting: false,
-        }
-    }
-
-    /// Returns the result of an attempt, or waits if a directory was locked: then the caller tries again. Calls
-    /// `on_wait` when the first wait begins.
-    pub(crate) async fn after<T>(
-        &mut self,
-        attempt: Result<T, JoinError>,
-        on_wait: impl FnOnce(&Path),
-    ) -> Option<Result<T, JoinError>> {
-        let path = match attempt {
-            Err(JoinError::Disk(DiskError::Locked { path, .. })) => path,
-            other => return Some(other),
-        };
-        if self.started.elapsed() >= LOCK_WAIT_MAX {
-            let waited = LOCK_WAIT_MAX;
-            return Some(Err(DiskError::Locked { path, waited }.into()));
-        }
-        if !std::mem::replace(&mut self.is_waiting, true) {
-            on_wait(&path);
-        }
-        tokio::time::sleep(LOCK_PAUSE).await;
-        None
     }
 }

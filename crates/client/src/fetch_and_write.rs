@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Client, Delivery, DeliveryOptions, JoinError, JoinOptions, OutputMap, ServerUrl, Session,
-    Trust, deliver::LockWait,
+    Trust, lock_wait::LockWait,
 };
 use cfgsync_model::NodeRegistration;
 

@@ -35,18 +35,20 @@ pub mod disk;
 mod receipt;
 mod session;
 mod stale;
+mod lock_wait;
 mod deliver;
+mod action;
 mod previous;
 mod fetch_and_write;
 pub mod supervisor;
 
+pub use action::FinishActionError;
 pub use client::{
     CallError, Client, EventStream, InvalidSecret, PhaseNodes, PhaseQuestion, Response,
     ResponseMeta, TrustError, WatchOptions, Watched,
 };
 pub use deliver::{
-    CommittedDelivery, Delivery, DeliveryOptions, FinishActionError, InvalidReceiptPath,
-    StagedDelivery,
+    CommittedDelivery, Delivery, DeliveryOptions, InvalidReceiptPath, StagedDelivery,
 };
 pub use failure::{FailureKind, UnreachableCause};
 pub use fetch_and_write::fetch_and_write;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use cfgsync_model::{Failure, GenerationNumber, Identifier, Revision};
 use cfgsync_spec::MetadataError;
-use cfgsync_store::{CapacityExceeded, CommitError};
+use cfgsync_store::{CapacityExceeded, CommitError, RunRejection};
 use cfgsync_wire::EncodedPayload;
 
 /// The answer to a node that fetches its files.
@@ -179,6 +179,9 @@ pub enum Refusal {
     /// A node reports `delivered`.
     #[error("the server records the phase `delivered` by itself; report another phase")]
     DeliveredByServer,
+    /// A change of a run is not allowed.
+    #[error(transparent)]
+    Run(RunRejection),
     /// An override contains the path of a shared file.
     #[error(
         "{path} is a shared file, but an override replaces only a node's own files; remove it from the override"

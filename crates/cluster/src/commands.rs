@@ -17,7 +17,7 @@ use cfgsync_model::{
 };
 use cfgsync_spec::{OnConflict, Spec};
 use cfgsync_store::{
-    CapacityExceeded, Change, Commit, CommitError, Rejection, RejectionReason, State,
+    CapacityExceeded, Change, Commit, CommitError, Rejection, RejectionReason, RunRejection, State,
 };
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{LeaveBody, RefusedEntry, RolloutState};
@@ -467,6 +467,10 @@ impl Coordinator {
                 Refusal::TooManyPhases { max }
             }
             RejectionReason::CapacityExceeded(exceeded) => self.shared.capacity.refuse(exceeded),
+            RejectionReason::Run(RunRejection::CapacityExceeded(exceeded)) => {
+                self.shared.capacity.refuse(exceeded)
+            }
+            RejectionReason::Run(rejection) => Refusal::Run(rejection),
             RejectionReason::Value(_) | RejectionReason::NotFirstGeneration(_) => {
                 unreachable!("the batch changes no value and seals no generation")
             }

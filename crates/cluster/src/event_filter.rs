@@ -12,7 +12,7 @@ pub const FILTER_NAMES_MAX: usize = 100;
 pub const FILTER_NAME_MAX_BYTES: usize = 256;
 
 /// The names of all events that a watcher can select.
-pub const EVENT_NAMES: [&str; 22] = [
+pub const EVENT_NAMES: [&str; 26] = [
     "node_registered",
     "joiner_changed",
     "node_removed",
@@ -32,6 +32,10 @@ pub const EVENT_NAMES: [&str; 22] = [
     "node_unbanned",
     "redraw_requested",
     "phase_reported",
+    "run_claimed",
+    "run_done",
+    "run_failed",
+    "run_forgotten",
     "generation_sealed",
     READINESS_EVENT,
     NOTICE_EVENT,
@@ -217,6 +221,9 @@ impl<'a> Subject<'a> {
             | EventKind::OverrideRemoved { identifier }
             | EventKind::Delivered { identifier, .. }
             | EventKind::PhaseReported { identifier, .. }
+            | EventKind::RunClaimed { identifier, .. }
+            | EventKind::RunDone { identifier, .. }
+            | EventKind::RunFailed { identifier, .. }
             | EventKind::NameClaimed { identifier }
             | EventKind::NameReleased { identifier }
             | EventKind::NodeBanned { identifier }
@@ -228,6 +235,7 @@ impl<'a> Subject<'a> {
             }
             EventKind::ClusterFailed { .. }
             | EventKind::ClusterReset
+            | EventKind::RunForgotten { .. }
             | EventKind::GenerationConfirmed { .. }
             | EventKind::RedrawRequested { .. }
             | EventKind::GenerationSealed { .. } => Self::Cluster,

@@ -39,6 +39,7 @@ mod values;
 mod values_import;
 mod phase_tally;
 mod phase_waits;
+mod run_leases;
 mod queries;
 pub mod projection;
 mod inspect;
@@ -48,11 +49,12 @@ mod events;
 mod reconciler;
 mod commands;
 mod phases;
+mod runs;
 
 pub use admission::check_registration;
 pub use answer::{Accepted, AccessKind, AnotherCluster, Answer, Delivery, MetadataAccess, Refusal};
 pub use audit_sink::{AuditEvent, AuditRefused, AuditSink, RenderOutcome};
-pub use cfgsync_store::ValueRejection;
+pub use cfgsync_store::{RunRejection, ValueRejection};
 pub use event_filter::{
     EVENT_NAMES, EventFilter, FILTER_NAME_MAX_BYTES, FILTER_NAMES_MAX, FilterNames, InvalidFilter,
 };
@@ -61,6 +63,7 @@ pub use held_requests::HeldSlot;
 pub use phase_tally::{PhaseNodes, PhaseQuery};
 pub use phases::{PhaseAnswer, PhaseRequest};
 pub use recorded_values::RecordedValues;
+pub use runs::{RunAnswer, RunRequest};
 pub use values::{
     CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
     PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
@@ -90,6 +93,7 @@ use crate::{
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
     render::Pipeline,
+    run_leases::RunLeases,
     view::View,
 };
 use cfgsync_materialize::Materializer;
@@ -111,6 +115,8 @@ pub struct Config {
     pub bounds: Bounds,
     /// The limits on values and aliases.
     pub value_bounds: ValueBounds,
+    /// How long a runner of `run-once` counts as running without a renewal. Default: 15 s.
+    pub run_lease: Duration,
     /// The key that signs all payloads, if there is one.
     pub sign_key: Option<Arc<SigningKey>>,
     /// The audit log for actions without a request. It may delay seals.
@@ -125,6 +131,7 @@ impl Default for Config {
             min_generation_interval: Duration::from_secs(1),
             bounds: Bounds::default(),
             value_bounds: ValueBounds::default(),
+            run_lease: Duration::from_secs(15),
             sign_key: None,
             audit_sink: None,
             metrics: Arc::default(),
@@ -154,6 +161,7 @@ struct Shared {
     followers: Followers,
     refused: RefusedNodes,
     phase_waits: PhaseWaits,
+    runs: RunLeases,
     /// Marked changed when the answer to waiting nodes may have changed. New progress alone does not count.
     release: watch::Sender<()>,
     /// Marked changed after each publication. The value is [`View::completed`].
@@ -203,6 +211,7 @@ impl Coordinator {
             followers: Followers::default(),
             refused: RefusedNodes::default(),
             phase_waits: PhaseWaits::default(),
+            runs: RunLeases::new(config.run_lease),
             release: watch::Sender::new(()),
             published: watch::Sender::new(Revision::default()),
             event_frames: EventFrames::default(),

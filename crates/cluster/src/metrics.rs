@@ -106,6 +106,8 @@ pub struct ChangeCounters {
     pub redraw: Counter,
     /// Phases that nodes reported.
     pub report: Counter,
+    /// Changes of runs.
+    pub run: Counter,
     /// Failures that operators declared.
     pub fail: Counter,
     /// Failures that operators reset.
@@ -126,6 +128,7 @@ impl Default for ChangeCounters {
             unban: counter("unban"),
             redraw: counter("redraw"),
             report: counter("report"),
+            run: counter("run"),
             fail: counter("fail"),
             reset: counter("reset"),
             family: family.clone(),

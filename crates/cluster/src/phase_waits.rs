@@ -52,12 +52,17 @@ impl PhaseWaits {
         })
     }
 
-    /// Keeps the tallies up to date until the store is closed.
+    /// Keeps the tallies up to date, and wakes the requests that wait for runs, until the store is closed.
     pub(crate) async fn follow(shared: Arc<Shared>) {
         let mut changes = shared.store.follow();
         let mut seen = shared.store.state().revision;
+        let mut seen_runs = shared.store.state().runs.revision();
         while changes.changed().await.is_ok() {
             seen = shared.phase_waits.update(&*shared.store, seen);
+            let runs = shared.store.state().runs.revision();
+            if std::mem::replace(&mut seen_runs, runs) != runs {
+                shared.runs.changed.send_replace(());
+            }
         }
     }
 

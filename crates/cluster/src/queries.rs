@@ -220,6 +220,18 @@ impl Coordinator {
             .await
     }
 
+    /// Like [`Coordinator::wait`], for `sender`. It is refused once another machine registers as `identifier`.
+    pub async fn follow_as(
+        &self,
+        sender: Sender<'_>,
+        identifier: &str,
+        held: Option<Digest>,
+        until: Instant,
+    ) -> Answer {
+        self.wait_to(AccessKind::Delivery, identifier, Some(sender), held, until)
+            .await
+    }
+
     /// Waits for work, but not for nodes: until the newest registrations are evaluated, and then, if they satisfy the
     /// rule, until their files are sealed or have failed. It waits at most until `until`, and not at all for an
     /// identifier that is not registered.

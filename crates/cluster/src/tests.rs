@@ -22,6 +22,7 @@ mod values;
 mod value_reads;
 mod values_import;
 mod phases;
+mod runs;
 mod events;
 
 use std::{

@@ -37,6 +37,10 @@ pub const SNAPSHOT_MAX_ENTRIES: usize = 10_000;
 /// The largest number of changes that [`Coordinator::change_values`] takes.
 pub const CHANGES_MAX: usize = 10_000;
 
+/// The number of keys on each side of a missing one that are compared with it. Clients of the existing service read keys
+/// that have no value often, so this must cost little.
+const NEAREST_MAX_KEYS: usize = 64;
+
 /// The longest time after which a value can expire.
 const TTL_MAX: Duration = Duration::from_hours(24 * 3660);
 
@@ -371,6 +375,13 @@ impl Coordinator {
         }
     }
 
+    /// Returns whether a key, or the key that an alias stands for, has a secret value.
+    pub fn is_secret_value(&self, namespace: &Namespace, key: &ValueKey) -> bool {
+        let state = self.shared.store.state();
+        let found = state.values.get(namespace.as_str(), key);
+        found.is_some_and(|(_, content)| content.is_secret())
+    }
+
     /// Returns the values of a namespace whose key begins with `prefix`, sorted by key, from the first key after
     /// `after`.
     pub fn list_values(
@@ -525,8 +536,7 @@ pub fn known_codecs() -> [&'static str; 5] {
 
 /// Returns the changes that delete the values which have expired at `now`. Each deletes only the version that expired.
 pub(crate) fn expired(state: &State, now: Timestamp) -> Vec<Change> {
-    let expiring = state.values.expiring();
-    let expired = expiring.filter(|(_, _, value)| value.expires_at.is_some_and(|at| at <= now));
+    let expired = state.values.expired(now);
     let delete = |(namespace, key, value): (&Namespace, &ValueKey, &Arc<ValueVersion>)| {
         Change::Value(ValueChange::Delete {
             namespace: namespace.clone(),
@@ -540,8 +550,9 @@ pub(crate) fn expired(state: &State, now: Timestamp) -> Vec<Change> {
 /// Returns the error for a key without a value, with the nearest key of the namespace.
 fn no_value(state: &State, namespace: &Namespace, key: &ValueKey) -> ValueError {
     let values = state.values.namespace(namespace.as_str());
-    let keys = values.into_iter().flat_map(|values| values.entries(""));
-    let nearest = nearest(key.as_str(), keys.map(|(key, _)| key.as_str()));
+    let keys = values.into_iter();
+    let keys = keys.flat_map(|values| values.keys_around(key, NEAREST_MAX_KEYS));
+    let nearest = nearest(key.as_str(), keys.map(ValueKey::as_str));
     ValueError::NoValue {
         namespace: namespace.clone(),
         key: key.clone(),

@@ -24,8 +24,10 @@ mod value_reader;
 mod snapshot;
 mod unmet;
 mod readiness;
+mod short_name;
 mod phase;
 mod phase_progress;
+mod run;
 mod artifact_path;
 mod mode;
 mod content;
@@ -51,13 +53,15 @@ pub use joiner::{JoinerId, Origin, Sender};
 pub use mode::{InvalidMode, Mode, ModeNotPrivate};
 pub use nested_paths::{NestedPaths, PathIndex};
 pub use ownership::{Account, InvalidAccount, Ownership};
-pub use phase::{InvalidPhase, PHASE_REASON_MAX_BYTES, Phase, PhaseReport};
+pub use phase::{PHASE_REASON_MAX_BYTES, Phase, PhaseReport};
 pub use phase_progress::{FailedNode, PhaseProgress};
 pub use pin::{InvalidPin, Pin};
 pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{
     InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
 };
+pub use run::{ClaimId, Fence, RUN_OUTPUT_MAX_BYTES, Run, RunName, RunState};
+pub use short_name::InvalidShortName;
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
 pub use unmet::{GroupProblem, Unmet};
 pub use value::{Alias, VALUE_MAX_BYTES, ValueType, ValueVersion, WriteMode};

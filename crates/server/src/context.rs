@@ -32,7 +32,7 @@ use cfgsync_access::{
 };
 use cfgsync_cluster::{AccessKind, Delivery, MetadataAccess, Refusal};
 use cfgsync_model::{
-    Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, ValueKey,
+    Digest, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, RunName, ValueKey,
 };
 use cfgsync_wire::NODE_KEY_HEADER;
 
@@ -113,6 +113,12 @@ impl RequestContext {
         self.path().namespace()
     }
 
+    /// The namespace, and the key or the alias in it, that the path names.
+    pub(super) fn path_value(&self) -> Result<(Namespace, ValueKey), WrongPath> {
+        let path = self.path();
+        Ok((path.namespace()?, path.key()?))
+    }
+
     /// The key or the alias that the path names.
     pub(super) fn path_key(&self) -> Result<ValueKey, WrongPath> {
         self.path().key()
@@ -121,6 +127,11 @@ impl RequestContext {
     /// The phase that the path names.
     pub(super) fn path_phase(&self) -> Result<Phase, WrongPath> {
         self.path().phase()
+    }
+
+    /// The run that the path names.
+    pub(super) fn path_run(&self) -> Result<RunName, WrongPath> {
+        self.path().run()
     }
 
     /// The generation that the path names.
@@ -198,8 +209,9 @@ impl RequestContext {
             self.token = presented_token(&self.head.headers);
         }
         // A wrong namespace is refused by the handler, to clients that may read or change values at all.
-        let namespace = self.path().names_namespace();
-        let namespace = namespace.then(|| self.path_namespace().ok()).flatten();
+        let path = self.path();
+        let namespace = path.names_namespace().then(|| path.namespace().ok());
+        let namespace = namespace.flatten();
         let resource = namespace
             .as_ref()
             .map_or(Resource::Cluster, Resource::Namespace);

@@ -34,6 +34,12 @@
 //! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
 //! | `/v1/nodes/{id}/phases/{phase}` | PUT | Report | records that a node has reached a phase |
 //! | `/v1/phases/{phase}` | GET, HEAD | WaitForPhase | says whether the nodes have reached a phase, or holds the request until they have |
+//! | `/v1/run-once` | GET, HEAD | Inspect | lists the programs that one node runs for all |
+//! | `/v1/run-once/{run}` | DELETE | Operate | forgets a run, so that it is done once more |
+//! | `/v1/run-once/{run}/claim` | POST | ClaimRun | makes a process the runner, or holds the request until the run has a result |
+//! | `/v1/run-once/{run}/renew` | POST | ClaimRun | renews the lease of a runner |
+//! | `/v1/run-once/{run}/done` | POST | EndRun | records the success of a runner |
+//! | `/v1/run-once/{run}/failed` | POST | EndRun | records the failure of a runner |
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |

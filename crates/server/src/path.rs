@@ -6,8 +6,8 @@ use percent_encoding::percent_decode_str;
 
 use super::routes::{ROUTES, Route};
 use cfgsync_model::{
-    GenerationNumber, Identifier, InvalidIdentifier, InvalidPhase, InvalidValueName, Namespace,
-    Phase, ValueKey,
+    GenerationNumber, Identifier, InvalidIdentifier, InvalidShortName, InvalidValueName, Namespace,
+    Phase, RunName, ValueKey,
 };
 
 /// A path that was looked up, with the parts that vary, as they were sent.
@@ -21,6 +21,8 @@ pub(super) struct PathMatch<'a> {
     number: &'a str,
     /// `{phase}`, percent-encoded; empty if the route has none.
     phase: &'a str,
+    /// `{run}`, percent-encoded; empty if the route has none.
+    run: &'a str,
     /// `{namespace}`, percent-encoded; empty if the route has none.
     namespace: &'a str,
     /// `{key}`, percent-encoded; empty if the route has none.
@@ -39,7 +41,9 @@ pub(super) enum WrongPath {
     #[error("the path names no key: {0}")]
     Key(InvalidValueName),
     #[error("the path names no phase: {0}")]
-    Phase(#[from] InvalidPhase),
+    Phase(InvalidShortName),
+    #[error("the path names no run: {0}")]
+    Run(InvalidShortName),
     #[error("the path names no generation: {0:?} is not a whole number of at least 1")]
     Generation(String),
 }
@@ -85,6 +89,7 @@ impl<'a> PathMatch<'a> {
                 id: "",
                 number: "",
                 phase: "",
+                run: "",
                 namespace: "",
                 key: "",
             };
@@ -107,6 +112,7 @@ impl<'a> PathMatch<'a> {
             id: part("id"),
             number: part("n"),
             phase: part("phase"),
+            run: part("run"),
             namespace: part("namespace"),
             key,
         }
@@ -143,7 +149,13 @@ impl<'a> PathMatch<'a> {
     /// The phase that the path names.
     pub(super) fn phase(self) -> Result<Phase, WrongPath> {
         let name = percent_decode_str(self.phase).decode_utf8();
-        Ok(Phase::new(&name.map_err(|_| WrongPath::Encoding)?)?)
+        Phase::new(&name.map_err(|_| WrongPath::Encoding)?).map_err(WrongPath::Phase)
+    }
+
+    /// The run that the path names.
+    pub(super) fn run(self) -> Result<RunName, WrongPath> {
+        let name = percent_decode_str(self.run).decode_utf8();
+        RunName::new(&name.map_err(|_| WrongPath::Encoding)?).map_err(WrongPath::Run)
     }
 
     /// The generation that the path names.
@@ -168,11 +180,15 @@ mod tests {
             let path = pattern.replace("{id}", "node-1").replace("{n}", "3");
             let path = path.replace("{namespace}", "prod");
             let path = path.replace("{phase}", "healthy");
+            let path = path.replace("{run}", "init");
             let path = path.replace("{key}", "app/timeout");
             let found = PathMatch::of(&path);
             assert_eq!(found.index, index, "{path}");
             if pattern.contains("{id}") {
                 assert_eq!(found.identifier().unwrap().as_str(), "node-1");
+            }
+            if pattern.contains("{run}") {
+                assert_eq!(found.run().unwrap().as_str(), "init");
             }
             if pattern.contains("{phase}") {
                 assert_eq!(found.phase().unwrap().as_str(), "healthy");

@@ -18,13 +18,13 @@ use super::{
     watchers::TooManyWatchers,
 };
 use cfgsync_access::{AuditUnavailable, Denial, Role};
-use cfgsync_cluster::{InvalidFilter, Refusal, ValueError, ValueRejection};
+use cfgsync_cluster::{InvalidFilter, Refusal, RunRejection, ValueError, ValueRejection};
 use cfgsync_model::{GenerationNumber, Identifier, VALUE_MAX_BYTES};
 
 use cfgsync_support::duration;
 use cfgsync_wire::{
-    Code, DRAINING, EXPIRED_TOKEN, ErrorBody, InvalidBody, NO_FILES, NO_KEY, NO_SUCH_GENERATION,
-    NO_SUCH_NODE, StatusBody,
+    Code, DRAINING, EXPIRED_TOKEN, ErrorBody, FENCED, InvalidBody, NO_FILES, NO_KEY,
+    NO_SUCH_GENERATION, NO_SUCH_NODE, StatusBody,
 };
 
 /// A request that was not served, named by what was wrong with it.
@@ -397,6 +397,9 @@ fn outline_of_refusal(refusal: &Refusal) -> Outline {
         Refusal::NotBanned(_) => (StatusCode::NOT_FOUND, "not_banned"),
         Refusal::NoOnce { .. } => (StatusCode::NOT_FOUND, "no_once"),
         Refusal::NotDrawn(_) => (StatusCode::CONFLICT, "not_drawn"),
+        Refusal::Run(RunRejection::Fenced(_)) => (StatusCode::CONFLICT, FENCED),
+        Refusal::Run(RunRejection::NoRun(_)) => (StatusCode::NOT_FOUND, "no_run"),
+        Refusal::Run(_) => (StatusCode::CONFLICT, "run_changed"),
         Refusal::NotSealed(_) => (StatusCode::NOT_FOUND, NO_SUCH_GENERATION),
         Refusal::NothingDelivered(_) => (StatusCode::CONFLICT, "nothing_delivered"),
         Refusal::TooManyPhases { .. } => (StatusCode::CONFLICT, "too_many_phases"),

@@ -3,7 +3,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, phases, probe, values, values_import, watch},
+    handlers::{node, operator, phases, probe, runs, values, values_import, watch},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
@@ -39,6 +39,12 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Unban => on(filter, operator::unban),
         RoutedHandler::Report => on(filter, phases::report),
         RoutedHandler::WaitForPhase => on(filter, phases::wait),
+        RoutedHandler::Runs => on(filter, runs::list),
+        RoutedHandler::ForgetRun => on(filter, runs::forget),
+        RoutedHandler::ClaimRun => on(filter, runs::claim),
+        RoutedHandler::RenewRun => on(filter, runs::renew),
+        RoutedHandler::FinishRun => on(filter, runs::done),
+        RoutedHandler::FailRun => on(filter, runs::failed),
         RoutedHandler::Generations => on(filter, operator::generations),
         RoutedHandler::OneGeneration => on(filter, operator::one_generation),
         RoutedHandler::Payload => on(filter, operator::payload),

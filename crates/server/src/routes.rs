@@ -12,7 +12,7 @@ use cfgsync_access::Action;
 /// One path and its methods.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// The path, with `{id}` for an identifier, `{n}` for a generation's number, `{phase}` for a phase, and `{namespace}`
+    /// The path, with `{id}` for an identifier, `{n}` for a generation's number, `{phase}` for a phase, `{run}` for a run, and `{namespace}`
     /// and `{key}` for a value.
     /// Only `{key}` may contain `/`. It is also the label in metrics and the name in messages and in the audit log.
     pub(super) pattern: &'static str,
@@ -76,6 +76,12 @@ pub(super) enum RoutedHandler {
     Unban,
     Report,
     WaitForPhase,
+    Runs,
+    ForgetRun,
+    ClaimRun,
+    RenewRun,
+    FinishRun,
+    FailRun,
     Generations,
     OneGeneration,
     Payload,
@@ -252,6 +258,60 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::WaitForPhase,
             handler: Handler::Routed(RoutedHandler::WaitForPhase),
             doc: "says whether the nodes have reached a phase, or holds the request until they have",
+        }],
+    },
+    Route {
+        pattern: "/v1/run-once",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: Handler::Routed(RoutedHandler::Runs),
+            doc: "lists the programs that one node runs for all",
+        }],
+    },
+    Route {
+        pattern: "/v1/run-once/{run}",
+        endpoints: &[Endpoint {
+            verb: Verb::Delete,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::ForgetRun),
+            doc: "forgets a run, so that it is done once more",
+        }],
+    },
+    Route {
+        pattern: "/v1/run-once/{run}/claim",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::ClaimRun,
+            handler: Handler::Routed(RoutedHandler::ClaimRun),
+            doc: "makes a process the runner, or holds the request until the run has a result",
+        }],
+    },
+    Route {
+        pattern: "/v1/run-once/{run}/renew",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::ClaimRun,
+            handler: Handler::Routed(RoutedHandler::RenewRun),
+            doc: "renews the lease of a runner",
+        }],
+    },
+    Route {
+        pattern: "/v1/run-once/{run}/done",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::EndRun,
+            handler: Handler::Routed(RoutedHandler::FinishRun),
+            doc: "records the success of a runner",
+        }],
+    },
+    Route {
+        pattern: "/v1/run-once/{run}/failed",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::EndRun,
+            handler: Handler::Routed(RoutedHandler::FailRun),
+            doc: "records the failure of a runner",
         }],
     },
     Route {

@@ -118,6 +118,10 @@ impl State {
             Change::Confirm { generation, inputs } => self.confirm(generation, inputs),
             Change::Redraw { key } => self.redraw(key, revision)?,
             Change::Report(report) => self.report(report, revision)?,
+            Change::Run(change) => match self.runs.apply(change, revision)? {
+                Some(event) => Effect::Changed(event),
+                None => Effect::Unchanged(None),
+            },
             Change::Ban { identifier, within } => {
                 let effect = self.ban(&identifier, within)?;
                 // A banned node is not registered, so the removal cannot be without a ban.

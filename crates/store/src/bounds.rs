@@ -136,6 +136,12 @@ pub enum CapacityExceeded {
         /// The maximum, in bytes.
         max_bytes: usize,
     },
+    /// The maximum number of runs is stored.
+    #[error("the limit of runs ({max}) is reached; forget some (cfgsync run-once --forget)")]
+    Runs {
+        /// The maximum that was reached.
+        max: usize,
+    },
     /// The maximum number of identifiers is banned. It is the same as for nodes.
     #[error(
         "the limit of banned names ({max}) is reached; end bans (cfgsync unban), or raise serve --nodes-max"

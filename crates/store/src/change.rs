@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{Bounds, CapacityExceeded, NewReport, ValueChange, ValueRejection, event::Event};
+use crate::{
+    Bounds, CapacityExceeded, NewReport, RunChange, RunRejection, ValueChange, ValueRejection,
+    event::Event,
+};
 use cfgsync_model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
     NodeRegistration, Origin, Revision,
@@ -92,6 +95,8 @@ pub enum Change {
     /// Notes that a node has reached a phase. Rejected if the node is not registered, or if the generation does not exist.
     /// Changes nothing if the node has reported the same, or about a newer generation. A record.
     Report(NewReport),
+    /// Changes a run. A record.
+    Run(RunChange),
 }
 
 impl Change {
@@ -120,6 +125,7 @@ impl Change {
             | Self::Unban(_)
             | Self::Confirm { .. }
             | Self::Report(_)
+            | Self::Run(_)
             | Self::Fail(_)
             | Self::Reset => false,
         }
@@ -203,6 +209,9 @@ pub enum RejectionReason {
     /// The change does not fit in the bounds that it came with.
     #[error(transparent)]
     CapacityExceeded(#[from] CapacityExceeded),
+    /// A change of a run is not allowed.
+    #[error(transparent)]
+    Run(#[from] RunRejection),
     /// A report is about a generation that is not sealed.
     #[error("generation {0} is not sealed")]
     NotSealed(GenerationNumber),

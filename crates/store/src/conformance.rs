@@ -12,6 +12,7 @@ mod concurrency;
 mod events;
 mod lost_answers;
 pub(crate) mod phases;
+pub(crate) mod runs;
 mod seals;
 pub(crate) mod values;
 
@@ -72,6 +73,8 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     phases::reports_are_about_sealed_generations_of_registered_nodes(&*one().await).await;
     phases::reports_are_carried_over_while_the_payload_is_unchanged(&*one().await).await;
     phases::reports_are_bounded(&*one().await).await;
+    runs::one_runner_at_a_time_and_one_success(&*one().await).await;
+    runs::tries_are_counted_and_fences_rise_for_ever(&*one().await).await;
     values::each_write_makes_a_version(&*one().await).await;
     values::history_survives_deletion_and_versions_go_on(&*one().await).await;
     values::writes_respect_their_conditions(&*one().await).await;

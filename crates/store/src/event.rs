@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use cfgsync_model::{
-    Digest, Failure, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase, Revision,
-    ValueKey, ValueVersion,
+    Digest, Failure, Fence, GenerationNumber, Identifier, Namespace, NodeRegistration, Phase,
+    Revision, RunName, ValueKey, ValueVersion,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -142,6 +142,40 @@ pub enum EventKind {
         /// The reason that the node gave.
         reason: Option<Arc<str>>,
     },
+    /// A node runs the program of a run.
+    RunClaimed {
+        /// The name of the run.
+        name: RunName,
+        /// The runner.
+        identifier: Identifier,
+        /// Its fence.
+        fence: Fence,
+    },
+    /// A run has succeeded.
+    RunDone {
+        /// The name of the run.
+        name: RunName,
+        /// The runner.
+        identifier: Identifier,
+        /// Its fence.
+        fence: Fence,
+    },
+    /// A runner has failed.
+    RunFailed {
+        /// The name of the run.
+        name: RunName,
+        /// The runner.
+        identifier: Identifier,
+        /// Its fence.
+        fence: Fence,
+        /// The reason.
+        reason: Arc<str>,
+    },
+    /// An operator has made the server forget a run.
+    RunForgotten {
+        /// The name of the run.
+        name: RunName,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -202,6 +236,10 @@ impl EventKind {
             Self::NodeUnbanned { .. } => "node_unbanned",
             Self::RedrawRequested { .. } => "redraw_requested",
             Self::PhaseReported { .. } => "phase_reported",
+            Self::RunClaimed { .. } => "run_claimed",
+            Self::RunDone { .. } => "run_done",
+            Self::RunFailed { .. } => "run_failed",
+            Self::RunForgotten { .. } => "run_forgotten",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
@@ -332,6 +370,22 @@ mod tests {
         }]);
         assert_eq!(serde_json::to_value(&commit.events[..]).unwrap(), expected);
         assert_eq!(commit.events[0].kind.name(), "phase_reported");
+    }
+
+    #[test]
+    fn json_form_of_a_run_names_run_node_and_fence() {
+        use crate::conformance::runs::{claim_run, done};
+        let changes = [vec![claim_run("init", 1)], done("a", 1)].concat();
+        let expected = [
+            json!({"kind": "run_claimed", "name": "init", "identifier": "a", "fence": 1}),
+            json!({"kind": "run_done", "name": "init", "identifier": "a", "fence": 1}),
+        ];
+        let expected = expected.into_iter().zip(0..).map(|(mut event, part)| {
+            event["revision"] = json!(7);
+            event["part"] = json!(part);
+            event
+        });
+        assert_eq!(events_of(changes), expected.collect::<Vec<_>>());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod scalar_entry;
 mod value_entry;
 mod entry;
 mod phase_entry;
+mod run_entry;
 mod commit_entry;
 mod header;
 mod entry_v1;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    Phases, Values,
+    Phases, Runs, Values,
     event::Event,
     event_history::{EventBounds, EventHistory, PositionedEvent},
     payload_ages::PayloadAges,
@@ -42,6 +42,8 @@ pub struct State {
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
     /// The phases that registered nodes have reported.
     pub phases: Phases,
+    /// The programs that one node runs for all.
+    pub runs: Runs,
     /// The generation since which each node has had the same files.
     pub(crate) payload_ages: PayloadAges,
     /// The hash of the key that owns an identifier.

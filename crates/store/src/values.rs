@@ -2,18 +2,17 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use imbl::{OrdMap, Vector};
+use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    CapacityExceeded, SetValue, ValueBounds, ValueChange, ValueRejection, event::EventKind,
+    CapacityExceeded, SetValue, ValueBounds, ValueChange, ValueHistory, ValueRejection,
+    event::EventKind, value_history::bytes_of,
 };
 use cfgsync_model::{
     Alias, Namespace, Revision, ValueKey, ValueName, ValuePattern, ValueSource, ValueType,
     ValueVersion, WriteMode,
 };
-
-/// The size of a version without its content, in bytes of memory.
-const VERSION_BYTES: usize = 256;
+use cfgsync_support::clock::Timestamp;
 
 /// All values and aliases. Cloning is cheap, because clones share unchanged data.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +25,8 @@ pub struct Values {
     keys_count: usize,
     /// The size of all versions, in bytes of memory.
     total_bytes: usize,
+    /// The current versions that expire, by their time.
+    expiries: OrdSet<(Timestamp, Namespace, ValueKey)>,
 }
 
 /// The values of one namespace.
@@ -34,16 +35,6 @@ pub struct NamespaceValues {
     /// The revision of the newest change of a value in this namespace.
     pub revision: Revision,
     keys: OrdMap<ValueKey, ValueHistory>,
-}
-
-/// The versions of one key. They stay when the key is deleted.
-#[derive(Debug, Clone)]
-pub struct ValueHistory {
-    /// The kept versions, oldest first. There is at least one.
-    versions: Vector<Arc<ValueVersion>>,
-    is_deleted: bool,
-    /// The revision of the newest change.
-    revision: Revision,
 }
 
 impl Values {
@@ -120,20 +111,27 @@ impl Values {
         &self.aliases
     }
 
-    /// Returns all versions that have a time at which they expire and are current, with their namespace and key.
-    pub fn expiring(&self) -> impl Iterator<Item = (&Namespace, &ValueKey, &Arc<ValueVersion>)> {
-        let namespaces = self.namespaces.iter();
-        let all = namespaces.flat_map(|(namespace, values)| {
-            let entries = values.entries("");
-            entries.map(move |(key, current)| (namespace, key, current))
-        });
-        all.filter(|(_, _, current)| current.expires_at.is_some())
+    /// Returns the time at which the next value expires.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.expiries.get_min().map(|(at, ..)| *at)
+    }
+
+    /// Returns the values that expire at `now` or before, the first one first.
+    pub fn expired(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Namespace, &ValueKey, &Arc<ValueVersion>)> {
+        let expired = self.expiries.iter().take_while(move |(at, ..)| *at <= now);
+        expired.filter_map(|(_, namespace, key)| {
+            let (_, current) = self.get(namespace.as_str(), key)?;
+            Some((namespace, key, current))
+        })
     }
 
     fn has_value(&self, namespace: &str, key: &ValueKey) -> bool {
         let values = self.namespaces.get(namespace);
         let history = values.and_then(|values| values.keys.get(key));
-        history.is_some_and(|history| !history.is_deleted)
+        history.is_some_and(|history| !history.is_deleted())
     }
 
     /// Applies one change at `revision`.
@@ -178,7 +176,7 @@ impl Values {
             _ => {}
         }
         content.version = history.map_or(1, |history| history.newest().version + 1);
-        if let Some(current) = current {
+        if let Some(current) = &current {
             content.created_at = current.created_at;
             // A client that does not know secrets must not publish one by changing it.
             if current.is_secret() {
@@ -187,6 +185,7 @@ impl Values {
         }
         let is_new = history.is_none();
         self.make_room(is_new, bytes_of(&content), within, (&namespace, &key))?;
+        self.move_expiry(&namespace, &key, current.as_deref(), Some(&content));
         let content = Arc::new(content);
         let values = self.namespaces.entry(namespace.clone()).or_default();
         values.revision = revision;
@@ -194,14 +193,8 @@ impl Values {
             .keys
             .entry(key.clone())
             .or_insert_with(ValueHistory::empty);
-        history.versions.push_back(content.clone());
-        history.is_deleted = false;
-        history.revision = revision;
-        self.total_bytes += bytes_of(&content);
-        while history.versions.len() > within.history_max.max(1) {
-            let oldest = history.versions.pop_front();
-            self.total_bytes -= oldest.map_or(0, |oldest| bytes_of(&oldest));
-        }
+        let dropped_bytes = history.push(content.clone(), revision, within.history_max);
+        self.total_bytes = self.total_bytes + bytes_of(&content) - dropped_bytes;
         self.keys_count += usize::from(is_new);
         Ok(EventKind::ValueSet {
             namespace,
@@ -226,12 +219,13 @@ impl Values {
             });
         };
         check_version(&key, Some(current), if_version)?;
+        let current = current.clone();
+        self.move_expiry(&namespace, &key, Some(&current), None);
         if let Some(values) = self.namespaces.get_mut(&namespace)
             && let Some(history) = values.keys.get_mut(&key)
         {
             values.revision = revision;
-            history.is_deleted = true;
-            history.revision = revision;
+            history.delete(revision);
         }
         Ok(EventKind::ValueDeleted { namespace, key })
     }
@@ -303,8 +297,8 @@ impl Values {
         let mut deleted: Vec<(Revision, Namespace, ValueKey)> = Vec::new();
         for (namespace, values) in &self.namespaces {
             for (key, history) in &values.keys {
-                if history.is_deleted && (namespace, key) != kept {
-                    deleted.push((history.revision, namespace.clone(), key.clone()));
+                if history.is_deleted() && (namespace, key) != kept {
+                    deleted.push((history.revision(), namespace.clone(), key.clone()));
                 }
             }
         }
@@ -325,6 +319,23 @@ impl Values {
                 max_bytes: within.total_max_bytes,
             },
         })
+    }
+
+    /// Replaces the expiry of the version `old` of a key by that of the version `new`.
+    fn move_expiry(
+        &mut self,
+        namespace: &Namespace,
+        key: &ValueKey,
+        old: Option<&ValueVersion>,
+        new: Option<&ValueVersion>,
+    ) {
+        let entry = |at| (at, namespace.clone(), key.clone());
+        if let Some(at) = old.and_then(|old| old.expires_at) {
+            self.expiries.remove(&entry(at));
+        }
+        if let Some(at) = new.and_then(|new| new.expires_at) {
+            self.expiries.insert(entry(at));
+        }
     }
 
     fn forget(&mut self, namespace: &Namespace, key: &ValueKey) {
@@ -354,6 +365,8 @@ impl Values {
     ) {
         self.keys_count += 1;
         self.total_bytes += history.bytes();
+        let current = history.current().map(|current| &**current);
+        self.move_expiry(&namespace, &key, None, current);
         let values = self.namespaces.entry(namespace).or_default();
         values.keys.insert(key, history);
     }
@@ -415,65 +428,25 @@ impl NamespaceValues {
         with_prefix.map(|(_, history)| history)
     }
 
+    /// Returns keys with a value: at most `max` before `key` in their order, the nearest first, and at most `max` from it
+    /// on.
+    pub fn keys_around<'a>(
+        &'a self,
+        key: &'a ValueKey,
+        max: usize,
+    ) -> impl Iterator<Item = &'a ValueKey> {
+        let has_value = |(key, history): (&'a ValueKey, &'a ValueHistory)| {
+            history.current().is_some().then_some(key)
+        };
+        let before = self.keys.range::<_, ValueKey>(..key).rev().take(max);
+        let from = self.keys.range::<_, ValueKey>(key..).take(max);
+        before.chain(from).filter_map(has_value)
+    }
+
     /// Returns the history of each key, in the order of the keys.
     pub(crate) fn histories(&self) -> impl Iterator<Item = (&ValueKey, &ValueHistory)> {
         self.keys.iter()
     }
-}
-
-impl ValueHistory {
-    fn empty() -> Self {
-        Self {
-            versions: Vector::new(),
-            is_deleted: false,
-            revision: Revision::default(),
-        }
-    }
-
-    /// Returns a recorded history. `None` if `versions` is empty.
-    pub(crate) fn recorded(
-        versions: Vec<Arc<ValueVersion>>,
-        is_deleted: bool,
-        revision: Revision,
-    ) -> Option<Self> {
-        (!versions.is_empty()).then(|| Self {
-            versions: versions.into(),
-            is_deleted,
-            revision,
-        })
-    }
-
-    /// Returns the current version. `None` if the key is deleted.
-    pub fn current(&self) -> Option<&Arc<ValueVersion>> {
-        (!self.is_deleted).then(|| self.newest())
-    }
-
-    /// Returns the kept versions, oldest first.
-    pub fn versions(&self) -> &Vector<Arc<ValueVersion>> {
-        &self.versions
-    }
-
-    /// Returns whether the key is deleted.
-    pub fn is_deleted(&self) -> bool {
-        self.is_deleted
-    }
-
-    /// Returns the revision of the newest change.
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn newest(&self) -> &Arc<ValueVersion> {
-        self.versions.last().expect("a history has a version")
-    }
-
-    fn bytes(&self) -> usize {
-        self.versions.iter().map(|version| bytes_of(version)).sum()
-    }
-}
-
-fn bytes_of(version: &ValueVersion) -> usize {
-    VERSION_BYTES + version.bytes.len()
 }
 
 fn check_version(

@@ -27,6 +27,7 @@ mod reload;
 mod sse;
 mod event;
 mod phases;
+mod runs;
 
 pub use cluster::{
     ArtifactEntry, ClusterBody, ClusterState, GenerationBody, GenerationEntry, LeaseState,
@@ -48,6 +49,10 @@ pub use request::{
     read_redraw, read_registration, read_replacement,
 };
 pub use rollout::{RolloutBody, RolloutState};
+pub use runs::{
+    ClaimBody, FENCED, RunAnswerState, RunBody, RunEntry, RunnerBody, encode_claim, encode_output,
+    read_claim, read_runner,
+};
 pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,

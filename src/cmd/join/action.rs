@@ -1,6 +1,6 @@
 //! The action after a change of the files: a program, or a signal to the process of a PID file.
 
-use std::{ffi::OsStr, path::Path, time::Duration};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 use cfgsync_support::bounded_file;
 use rustix::process::{Pid, kill_process};
@@ -17,8 +17,12 @@ const ACTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Largest PID file, in bytes.
 const PID_FILE_MAX_BYTES: u64 = 64;
 
-/// Does the action. Returns whether it succeeded, or there is none.
-pub(super) async fn act(settings: &WatchSettings, own: &OwnChildren, generation: &str) -> bool {
+/// Does the action. Its program gets the facts about the node. Returns whether it succeeded, or there is none.
+pub(super) async fn act(
+    settings: &WatchSettings,
+    own: &OwnChildren,
+    facts: &[(&'static str, OsString)],
+) -> bool {
     let done = match &settings.action {
         Action::Nothing => return true,
         Action::Run(line) => {
@@ -28,9 +32,9 @@ pub(super) async fn act(settings: &WatchSettings, own: &OwnChildren, generation:
                 timeout: ACTION_TIMEOUT,
                 own,
             };
-            let variables = [("CFGSYNC_GENERATION", OsStr::new(generation))];
-            let done = hook.run(&variables).await;
+            let done = hook.run(facts).await;
             done.map(|()| info!("--on-change is done"))
+                .map_err(|failure| failure.to_string())
         }
         Action::Signal { signal, pid_file } => send(*signal, pid_file),
     };

@@ -142,7 +142,7 @@ impl<'a> Child<'a> {
         };
         self.own.forget(self.pid);
         let Some(variables) = self.restart.take() else {
-            log_end(status);
+            self.log_end(status);
             return Ok(ChildEvent::Ended(Exit::of_status(status)));
         };
         self.supervisor = spawn(self.command, self.settings, &variables)?;
@@ -151,6 +151,15 @@ impl<'a> Child<'a> {
         self.variables = variables;
         info!("the command was started again");
         Ok(ChildEvent::Restarted)
+    }
+
+    fn log_end(&self, status: ExitStatus) {
+        let code = Exit::of_status(status).code();
+        if code == 0 || self.is_stopping {
+            info!(event = "command_ended", "the command ended with {code}");
+        } else {
+            error!(event = "command_ended", "the command ended with {code}");
+        }
     }
 }
 
@@ -162,15 +171,4 @@ fn spawn(
     let (path, command) = handover::prepare(command, variables)?;
     Supervisor::spawn(command.into(), settings.kill_timeout)
         .map_err(|error| crate::cmd::program::explain(&path, error))
-}
-
-fn log_end(status: ExitStatus) {
-    match Exit::of_status(status) {
-        Exit::Child(0) => info!(event = "command_ended", "the command exited with 0"),
-        exit => error!(
-            event = "command_ended",
-            "the command ended with {}",
-            exit.code()
-        ),
-    }
 }

@@ -1,6 +1,6 @@
 //! Delivers a payload: writes the files, prints what is routed to stdout, and reports what was written.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use cfgsync::ArtifactFile;
 use cfgsync_client::{
@@ -8,13 +8,19 @@ use cfgsync_client::{
     StaleOutcome,
     disk::{DirectoryLocks, DiskError, Outcome, WrittenFile},
 };
-use cfgsync_model::{Digest, GenerationNumber};
+use cfgsync_model::Digest;
 use cfgsync_wire::ReceivedPayload;
 use tracing::{debug, info, warn};
 
 use super::{
-    JoinFailure, document::Document, environment, facts::Given, hook::Hook, mirror::Mirror,
-    resolve::Plan, watch::Check,
+    JoinFailure,
+    document::Document,
+    environment,
+    facts::Given,
+    hook::{Hook, HookFailure},
+    mirror::Mirror,
+    resolve::Plan,
+    watch::Check,
 };
 use crate::cmd::{orphans::OwnChildren, output, progress::counted};
 
@@ -85,6 +91,7 @@ pub(super) async fn deliver(
         variables
             .extend(environment::read(file, &plan.env_allow).map_err(JoinFailure::Environment)?);
     }
+    let facts = Given::by_payload(session, payload).variables(plan, session);
     let staged = plan
         .delivery
         .stage_when_unlocked(session, payload, |directory| {
@@ -98,9 +105,7 @@ pub(super) async fn deliver(
     if let Some(check) = check
         && (staged.has_changes() || !plan.env.is_empty())
     {
-        run_check(check, payload, own)
-            .await
-            .map_err(JoinFailure::Check)?;
+        run_check(check, payload, &facts, own).await?;
     }
     let committed = staged.commit()?;
     // The printed content is part of the delivery: if stdout does not accept it, the files are restored.
@@ -119,7 +124,7 @@ pub(super) async fn deliver(
     Ok(Delivered {
         variables: AddedVariables {
             sent: variables,
-            facts: Given::by_payload(session, payload).variables(plan, session),
+            facts,
         },
         locks: Some(locks),
         held: payload.digest,
@@ -133,27 +138,25 @@ pub(super) async fn deliver(
 async fn run_check(
     check: &Check,
     payload: &ReceivedPayload,
+    facts: &[(&'static str, OsString)],
     own: &OwnChildren,
-) -> Result<(), String> {
-    let mirror = Mirror::create(&payload.files)
-        .map_err(|error| format!("cannot copy the files for --check: {error}"))?;
+) -> Result<(), JoinFailure> {
+    let mirror = Mirror::create(&payload.files).map_err(|problem| {
+        JoinError::from(DiskError::Io {
+            action: "copy the files for --check to",
+            path: std::env::temp_dir(),
+            problem,
+        })
+    })?;
     let hook = Hook {
         flag: "--check",
         line: &check.line,
         timeout: check.timeout,
         own,
     };
-    let generation = generation_text(payload.generation);
-    let variables = [
-        ("CFGSYNC_STAGED", mirror.path().as_os_str()),
-        ("CFGSYNC_GENERATION", OsStr::new(&generation)),
-    ];
-    hook.run(&variables).await
-}
-
-/// Returns the value of `CFGSYNC_GENERATION`. It is empty for servers of the older protocol.
-pub(super) fn generation_text(generation: Option<GenerationNumber>) -> String {
-    generation.map_or_else(String::new, |number| number.to_string())
+    let staged = ("CFGSYNC_STAGED", mirror.path().as_os_str().to_owned());
+    let run = hook.run(&[facts, &[staged]].concat()).await;
+    run.map_err(|HookFailure { problem, output }| JoinFailure::Check { problem, output })
 }
 
 fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {

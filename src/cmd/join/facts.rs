@@ -8,10 +8,7 @@ use cfgsync_model::{GenerationNumber, Seat};
 use cfgsync_wire::ReceivedPayload;
 
 use super::resolve::Plan;
-use crate::cmd::parsers::absolute;
-
-/// The variable with the seat of the node. It is no flag's variable.
-pub(crate) const SEAT_VARIABLE: &str = "CFGSYNC_SEAT";
+use crate::cmd::{parsers::absolute, settings::SEAT_VARIABLE};
 
 /// The facts that a delivery gave, this one or an earlier one.
 pub(super) struct Given<'a> {

@@ -1,12 +1,13 @@
 //! `join --watch` after the first delivery: waits for each new generation, delivers it, and runs CMD beside.
 //!
-//! [`Follower`] follows the server. [`run`] handles signals and CMD meanwhile. Only a signal or the end of CMD ends it:
-//! after any failure, the files of the last delivery stay, and the node tries again.
+//! [`Follower`] follows the server. [`run`] handles signals and CMD meanwhile. Only a signal, the end of CMD, or another
+//! machine with the same name ends it: after any other failure, the files of the last delivery stay, and the node tries
+//! again.
 
-use std::{pin::pin, rc::Rc, time::Duration};
+use std::{ffi::OsString, pin::pin, rc::Rc, time::Duration};
 
 use cfgsync_client::{DeliveredGeneration, Event, JoinError, Session};
-use cfgsync_model::{Digest, GenerationNumber};
+use cfgsync_model::Digest;
 use cfgsync_support::duration;
 use cfgsync_wire::ReceivedPayload;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -16,7 +17,7 @@ use super::{
     JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
-    describe_files, memory,
+    describe_files, memory, refusal,
     resolve::Plan,
     signals::Signals,
     spread::spread,
@@ -43,46 +44,23 @@ pub(super) async fn run(
     first: Delivered,
     own: Rc<OwnChildren>,
 ) -> Result<Exit, JoinFailure> {
-    let Delivered {
-        variables,
-        locks,
-        held,
-        generation,
-        has_changes,
-        is_action_pending,
-    } = first;
-    let mut child = None;
-    if !plan.command.is_empty() {
-        signals.also_forward().map_err(JoinFailure::Wait)?;
-        child = Some(Child::start(
-            &plan.command,
-            settings,
-            variables,
-            own.clone(),
-        )?);
-    }
-    // The files are complete, and CMD has started.
-    drop(locks);
-    // Without a receipt, nothing says whether an earlier process has done it.
-    let has_receipt = plan.delivery.receipt().is_some();
-    let must_act = child.is_none() && (has_changes || is_action_pending || !has_receipt);
-    if !must_act && settings.acts() {
-        finish_action(plan);
-    }
-    memory::release_unused();
     let manager = Manager::from_environment();
+    let (mut child, mut follower) = begin(plan, settings, session, signals, first, own.clone())?;
     if child.is_none() {
         manager.ready();
     }
     info!(event = "following", "following the cluster");
-    let mut follower = Follower::new(plan, settings, session, own.clone());
-    follower.held = held;
-    follower.delivered = generation;
-    follower.must_act = must_act;
     let mut orphans = pin!(collect_orphans(own));
+    let mut is_following = true;
     loop {
         let delivered = {
-            let mut next = pin!(follower.next());
+            let mut next = pin!(async {
+                if is_following {
+                    follower.next().await
+                } else {
+                    std::future::pending().await
+                }
+            });
             loop {
                 let ended = async {
                     match &mut child {
@@ -108,6 +86,19 @@ pub(super) async fn run(
                 }
             }
         };
+        let delivered = match delivered {
+            Ok(delivered) => delivered,
+            Err(error) if child.is_none() => return Err(error.into()),
+            Err(error) => {
+                error!(
+                    event = "replaced",
+                    "{error}; this node follows no longer, and its files stay"
+                );
+                manager.status(&error.to_string());
+                is_following = false;
+                continue;
+            }
+        };
         let Delivered {
             variables,
             locks,
@@ -123,6 +114,51 @@ pub(super) async fn run(
             finish_action(plan);
         }
     }
+}
+
+/// Starts CMD, and prepares to follow after the first delivery.
+fn begin<'a>(
+    plan: &'a Plan,
+    settings: &'a WatchSettings,
+    session: &'a mut Session,
+    signals: &mut Signals,
+    first: Delivered,
+    own: Rc<OwnChildren>,
+) -> Result<(Option<Child<'a>>, Follower<'a>), JoinFailure> {
+    let Delivered {
+        variables,
+        locks,
+        held,
+        generation,
+        has_changes,
+        is_action_pending,
+    } = first;
+    let facts = variables.facts.clone();
+    let mut child = None;
+    if !plan.command.is_empty() {
+        signals.also_forward().map_err(JoinFailure::Wait)?;
+        child = Some(Child::start(
+            &plan.command,
+            settings,
+            variables,
+            own.clone(),
+        )?);
+    }
+    // The files are complete, and CMD has started.
+    drop(locks);
+    // Without a receipt, nothing says whether an earlier process has done it.
+    let has_receipt = plan.delivery.receipt().is_some();
+    let must_act = has_changes || is_action_pending || !has_receipt;
+    let owed = (child.is_none() && must_act).then_some(facts);
+    if owed.is_none() && settings.acts() {
+        finish_action(plan);
+    }
+    memory::release_unused();
+    let mut follower = Follower::new(plan, settings, session, own);
+    follower.held = held;
+    follower.delivered = generation;
+    follower.owed = owed;
+    Ok((child, follower))
 }
 
 /// Collects orphans if the process is PID 1. Other processes get none.
@@ -151,8 +187,8 @@ struct Follower<'a> {
     /// The payload that the node has, or that it refused.
     held: Option<Digest>,
     delivered: Option<DeliveredGeneration>,
-    /// Whether the action for the last delivery is still to be done.
-    must_act: bool,
+    /// The facts of the last delivery, if its action is still to be done.
+    owed: Option<Vec<(&'static str, OsString)>>,
     /// When the files last changed.
     changed_at: Instant,
     /// Failures of the session since the server last responded as it should.
@@ -176,29 +212,32 @@ impl<'a> Follower<'a> {
             progress,
             held: None,
             delivered: None,
-            must_act: false,
+            owed: None,
             changed_at: Instant::now(),
             failures: 0,
         }
     }
 
     /// Returns the next delivery, whose action is done.
-    async fn next(&mut self) -> Delivered {
-        if std::mem::take(&mut self.must_act) {
-            self.act(self.delivered.as_ref().map(|it| it.generation))
-                .await;
+    ///
+    /// # Errors
+    /// Another machine has taken the place of this node.
+    async fn next(&mut self) -> Result<Delivered, JoinError> {
+        if let Some(facts) = self.owed.take() {
+            self.act(&facts).await;
         }
         loop {
             let payload = loop {
                 match self.receive(self.held).await {
                     Ok(payload) => break payload,
+                    Err(error) if error.is_replaced() => return Err(error),
                     Err(error) => sleep(self.pause_after_response(&error)).await,
                 }
             };
             let delivered = self.deliver(payload).await;
             memory::release_unused();
             if let Some(delivered) = delivered {
-                return delivered;
+                return Ok(delivered);
             }
         }
     }
@@ -217,7 +256,7 @@ impl<'a> Follower<'a> {
             match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
                 Ok(delivered) => return Some(self.on_delivered(&payload, delivered).await),
                 Err(error) if is_about_payload(&error) => {
-                    self.refuse(&payload, &error);
+                    self.refuse(&payload, &error).await;
                     return None;
                 }
                 Err(error) => {
@@ -244,7 +283,7 @@ impl<'a> Follower<'a> {
             if !matches!(self.settings.action, Action::Nothing) {
                 // The program may take long.
                 delivered.locks = None;
-                self.act(payload.generation).await;
+                self.act(&delivered.variables.facts).await;
             }
         }
         delivered
@@ -283,10 +322,22 @@ impl<'a> Follower<'a> {
         None
     }
 
-    /// Does the action after a change.
-    async fn act(&mut self, generation: Option<GenerationNumber>) {
-        let generation = deliver::generation_text(generation);
-        let is_done = action::act(self.settings, &self.own, &generation).await;
+    /// Does the action after a change. Meanwhile it holds a request at the server, as a sign of life.
+    async fn act(&mut self, facts: &[(&'static str, OsString)]) {
+        let mut held = self.held;
+        let mut acting = pin!(action::act(self.settings, &self.own, facts));
+        let is_done = loop {
+            self.session.follow(held, self.delivered.clone(), false);
+            tokio::select! {
+                biased;
+                is_done = &mut acting => break is_done,
+                received = self.session.run(|_| {}) => match received {
+                    // It is fetched again afterwards.
+                    Ok(newer) => held = newer.digest,
+                    Err(_) => break acting.await,
+                },
+            }
+        };
         if is_done {
             finish_action(self.plan);
         }
@@ -308,7 +359,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Keeps the files, and does not try this payload again.
-    fn refuse(&mut self, payload: &ReceivedPayload, error: &JoinFailure) {
+    async fn refuse(&mut self, payload: &ReceivedPayload, error: &JoinFailure) {
         let name = name_of(payload);
         let problem = format!("{name} is not used: {error}");
         error!(
@@ -317,6 +368,7 @@ impl<'a> Follower<'a> {
         );
         Manager::from_environment().status(&problem);
         self.held = payload.digest;
+        refusal::report(self.session, payload, error).await;
     }
 
     /// Reports a failure of the session, and returns how long to wait before the next attempt.
@@ -346,7 +398,7 @@ impl<'a> Follower<'a> {
 /// Returns whether the same payload would fail again.
 fn is_about_payload(error: &JoinFailure) -> bool {
     match error {
-        JoinFailure::Environment(_) | JoinFailure::Check(_) => true,
+        JoinFailure::Environment(_) | JoinFailure::Check { .. } => true,
         JoinFailure::Join(error) => matches!(error, JoinError::Route(_) | JoinError::Unusable(_)),
         _ => false,
     }

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    fmt,
     os::unix::process::ExitStatusExt as _,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -39,13 +40,34 @@ pub(super) struct Hook<'a> {
     pub(super) own: &'a OwnChildren,
 }
 
+/// The reason why a program failed.
+pub(super) struct HookFailure {
+    /// It cannot be started, it fails, or it takes too long or prints too much and was killed.
+    pub(super) problem: String,
+    /// The last line of its output.
+    pub(super) output: Option<String>,
+}
+
+impl fmt::Display for HookFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        match &self.output {
+            Some(line) => write!(f, ": {line}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Hook<'_> {
     /// Runs the program with these additional variables. Its output goes to the log.
-    ///
-    /// # Errors
-    /// The reason in words: it cannot be started, it fails, or it takes too long or prints too much and was killed.
-    pub(super) async fn run(&self, variables: &[(&str, &OsStr)]) -> Result<(), String> {
-        let mut running = self.start(variables)?;
+    pub(super) async fn run(
+        &self,
+        variables: &[(&'static str, OsString)],
+    ) -> Result<(), HookFailure> {
+        let mut running = self.start(variables).map_err(|problem| HookFailure {
+            problem,
+            output: None,
+        })?;
         let output = Output::default();
         let outcome = timeout(self.timeout, running.communicate(self.flag, &output)).await;
         let failure = match outcome {
@@ -61,20 +83,20 @@ impl Hook<'_> {
             running.is_done = true;
             return Ok(());
         };
-        Err(match output.last_line.into_inner() {
-            Some(line) => format!("{} {failure}: {line}", self.flag),
-            None => format!("{} {failure}", self.flag),
+        Err(HookFailure {
+            problem: format!("{} {failure}", self.flag),
+            output: output.last_line.into_inner(),
         })
     }
 
-    fn start(&self, variables: &[(&str, &OsStr)]) -> Result<Running<'_>, String> {
+    fn start(&self, variables: &[(&'static str, OsString)]) -> Result<Running<'_>, String> {
         let failed = |problem: String| format!("cannot run {}: {problem}", self.flag);
         let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         for variable in credentials::variables_with_token() {
             environment.remove(OsStr::new(variable));
         }
         for (name, value) in variables {
-            environment.insert((*name).into(), (*value).to_owned());
+            environment.insert((*name).into(), value.clone());
         }
         let shell = OsStr::new("sh");
         let search_path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);

@@ -46,13 +46,13 @@ impl EndedBy {
 }
 
 /// Receives the signals that end a join.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     receivers: Vec<(EndedBy, Signal)>,
 }
 
 impl Signals {
     /// Installs the handlers; see [`catch_all`].
-    pub(super) fn catch() -> io::Result<Self> {
+    pub(crate) fn catch() -> io::Result<Self> {
         let of_terminals = OF_TERMINALS.into_iter();
         let of_terminals = of_terminals.filter(|signal| !ignored::was_ignored(signal.number));
         let mut all: Vec<EndedBy> = [INTERRUPT, TERMINATE]
@@ -82,7 +82,7 @@ impl Signals {
     }
 
     /// Waits for the next signal.
-    pub(super) async fn next(&mut self) -> EndedBy {
+    pub(crate) async fn next(&mut self) -> EndedBy {
         poll_fn(|context| {
             for (signal, receiver) in &mut self.receivers {
                 if receiver.poll_recv(context).is_ready() {

@@ -10,7 +10,10 @@ use cfgsync_support::nearest::nearest;
 use clap::CommandFactory;
 
 use super::{Setting, SettingsError, flags};
-use crate::cmd::{Cli, credentials::TOKEN_VARIABLE, join::SEAT_VARIABLE};
+use crate::cmd::{Cli, credentials::TOKEN_VARIABLE};
+
+/// The variable with the seat of a node, which `join` sets for CMD. It is no flag's variable.
+pub(crate) const SEAT_VARIABLE: &str = "CFGSYNC_SEAT";
 
 /// The beginning of the names of all variables.
 const PREFIX: &str = "CFGSYNC_";

@@ -122,6 +122,19 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             build("PUT", "/v1/nodes/web-1/phases/up"),
         ),
         ("GET /v1/phases/{phase}", build("GET", "/v1/phases/up")),
+        ("GET /v1/run-once", build("GET", "/v1/run-once")),
+        (
+            "DELETE /v1/run-once/{run}",
+            build("DELETE", "/v1/run-once/init"),
+        ),
+        (
+            "POST /v1/run-once/{run}/done",
+            post(
+                "/v1/run-once/init/done",
+                headers,
+                r#"{"identifier":"web-1","fence":1}"#,
+            ),
+        ),
         ("POST /v1/leave", post("/v1/leave", headers, id)),
         ("POST /node/replace", post("/node/replace", headers, files)),
         ("GET /v1/snapshot", build("GET", "/v1/snapshot")),

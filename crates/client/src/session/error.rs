@@ -10,6 +10,9 @@ use cfgsync_model::{FailureKind as ClusterFailureKind, Identifier};
 use cfgsync_support::duration;
 use cfgsync_wire::EXPIRED_TOKEN;
 
+/// The server's reason if another machine has taken the place of a node.
+const REPLACED: &str = "replaced";
+
 /// The reason why a join failed. [`JoinError::kind`] groups the variants.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -106,6 +109,11 @@ impl JoinError {
             | Self::Trust(_) => FailureKind::NotAllowed,
             Self::NotReady { .. } => FailureKind::NotReady,
         }
+    }
+
+    /// Returns whether another machine has taken the place of this node.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self, Self::Refused { reason, .. } if reason.as_deref() == Some(REPLACED))
     }
 
     /// Returns whether the only cause is an expired token, or a certificate outside its validity period. In this case,

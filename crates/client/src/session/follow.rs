@@ -1,8 +1,9 @@
 //! Following: a session that has delivered a payload waits for the next one.
 
 use super::{AttemptError, Event, FIRST_WAIT, LastResponse, Session, retry::FetchRequest};
-use crate::{DeliveredGeneration, ResponseMeta};
-use cfgsync_model::Digest;
+use crate::{CallError, DeliveredGeneration, Response, ResponseMeta};
+use cfgsync_model::{Digest, Phase};
+use cfgsync_wire::ReportBody;
 
 impl Session {
     /// Makes the session wait for another payload than `held`, without a timeout. Run it again afterwards, with
@@ -28,6 +29,16 @@ impl Session {
         self.last_response = LastResponse::None;
         self.last_error = None;
         self.on_contact();
+    }
+
+    /// Reports that this node has reached a phase.
+    pub async fn report(
+        &self,
+        phase: &Phase,
+        report: &ReportBody,
+    ) -> Result<Response<()>, CallError> {
+        let identifier = &self.options.identifier;
+        self.client.report(identifier, phase, report).await
     }
 
     /// Handles the response that there is no other payload.

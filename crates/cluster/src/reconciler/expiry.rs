@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{Shared, values::expired};
-use cfgsync_model::Revision;
 use cfgsync_store::{CommitError, State};
-use cfgsync_support::clock::Timestamp;
 
 /// The pause before a failed deletion is retried.
 const RETRY: Duration = Duration::from_secs(1);
@@ -15,12 +13,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The longest time until the wall clock is read again. It may have been set meanwhile.
 const CHECK_MAX: Duration = Duration::from_mins(1);
 
-/// The time at which the next value expires, and the deletion that is running.
+/// The deletion that is running.
 #[derive(Default)]
 pub(super) struct Expiry {
-    /// The values revision for which `next` was found.
-    seen: Option<Revision>,
-    next: Option<Timestamp>,
     running: Option<JoinHandle<Result<(), CommitError>>>,
     retry_at: Option<Instant>,
 }
@@ -32,12 +27,7 @@ impl Expiry {
         if self.running.is_some() {
             return None;
         }
-        if self.seen != Some(state.values_revision) {
-            self.seen = Some(state.values_revision);
-            let expiring = state.values.expiring();
-            self.next = expiring.filter_map(|(_, _, value)| value.expires_at).min();
-        }
-        let (next, now) = (self.next?, shared.clock.now());
+        let (next, now) = (state.values.next_expiry()?, shared.clock.now());
         if let Some(retry_at) = self.retry_at.filter(|at| *at > Instant::now()) {
             return Some(retry_at);
         }
@@ -64,7 +54,6 @@ impl Expiry {
         };
         let ended = running.await;
         self.running = None;
-        self.seen = None;
         let error = match ended {
             Ok(Ok(())) => {
                 self.retry_at = None;

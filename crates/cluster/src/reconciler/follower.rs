@@ -165,6 +165,10 @@ impl Follower {
             | EventKind::NameReleased { .. }
             | EventKind::GenerationConfirmed { .. }
             | EventKind::PhaseReported { .. }
+            | EventKind::RunClaimed { .. }
+            | EventKind::RunDone { .. }
+            | EventKind::RunFailed { .. }
+            | EventKind::RunForgotten { .. }
             | EventKind::GenerationSealed { .. } => {}
         }
     }

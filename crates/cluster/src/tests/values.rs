@@ -230,3 +230,42 @@ async fn value_that_nothing_reads_makes_no_generation() {
     advance(Duration::from_secs(10)).await;
     assert_eq!(cluster.generations().len(), 1);
 }
+
+/// The index of expiries is rebuilt and kept by each change, so each must move a value in it.
+#[tokio::test(start_paused = true)]
+async fn only_the_newest_expiry_of_a_value_counts() {
+    let store = store();
+    let spec = spec(&format!("ready: {{nodes: 1}}{PEERS}"));
+    let clock = WallClock::from_fn(|| Timestamp::UNIX_EPOCH);
+    let cluster = start_with_clock(store.clone(), spec, vec![], Config::default(), clock);
+    let set = async |name: &str, seconds: Option<u64>| {
+        let value = NewValue {
+            ttl: seconds.map(Duration::from_secs),
+            ..new_value(name, "1")
+        };
+        cluster.set_value(value).await.unwrap();
+    };
+    let at = |second| Timestamp::from_second(second).ok();
+    assert_eq!(store.state().values.next_expiry(), None);
+    set("a", Some(50)).await;
+    set("b", Some(40)).await;
+    assert_eq!(store.state().values.next_expiry(), at(40));
+    set("b", Some(60)).await;
+    assert_eq!(store.state().values.next_expiry(), at(50));
+    set("a", None).await;
+    assert_eq!(store.state().values.next_expiry(), at(60));
+    cluster.delete_value(prod(), key("b"), None).await.unwrap();
+    assert_eq!(store.state().values.next_expiry(), None);
+    set("b", Some(70)).await;
+    set("c", Some(80)).await;
+    let state = store.state();
+    let expired = |second| {
+        let expired = state.values.expired(at(second).unwrap());
+        expired
+            .map(|(_, key, _)| key.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(expired(69), [""; 0]);
+    assert_eq!(expired(70), ["b"]);
+    assert_eq!(expired(80), ["b", "c"]);
+}

@@ -154,10 +154,19 @@ pub(in super::super) async fn fetch_tagged(
     let server = &*connection.server;
     let coordinator = &server.coordinator;
     // A process that joins as a node follows its own payload, also with the rights of an operator, as with `POST /node`.
-    let kind = match joiner_id(&context.head.headers) {
+    let joiner = joiner_id(&context.head.headers);
+    let kind = match joiner {
         Some(_) => AccessKind::Delivery,
         None => context.access_kind(),
     };
+    // What the process has registered, so that it learns if another machine takes its place.
+    let own = joiner.and_then(|joiner| {
+        let known = coordinator.registration(&identifier)?;
+        (known.origin.joiner == Some(joiner)).then_some(known.registration)
+    });
+    let sender = own
+        .as_ref()
+        .map(|registered| Sender::new(joiner, registered));
     let slot = preferred.and_then(|_| hold_slot(server, kind, &identifier));
     if slot.is_none() {
         preferred = None;
@@ -166,8 +175,11 @@ pub(in super::super) async fn fetch_tagged(
     let mut known = None;
     let answer = loop {
         let answer = match until {
-            Some(until) => wait_for(context, kind, &identifier, known, until).await?,
-            None => coordinator.answer_for(kind, identifier.as_str()),
+            Some(until) => wait_for(context, kind, sender, &identifier, known, until).await?,
+            None => match sender {
+                Some(sender) => coordinator.answer_as(sender, identifier.as_str()),
+                None => coordinator.answer_for(kind, identifier.as_str()),
+            },
         };
         match answer {
             Answer::Payload(Delivery { payload, .. }) if tags.matches(payload.digest) => {
@@ -245,14 +257,18 @@ fn hold_slot<'a>(
 async fn wait_for(
     context: &mut RequestContext,
     kind: AccessKind,
+    sender: Option<Sender<'_>>,
     identifier: &Identifier,
     known: Option<Digest>,
     until: Instant,
 ) -> Result<Answer, Rejection> {
     let connection = context.connection().clone();
     let coordinator = &connection.server.coordinator;
-    let waiting = coordinator.wait_for(kind, identifier.as_str(), known, until);
-    let answer = hold(context, waiting).await;
+    let name = identifier.as_str();
+    let answer = match sender {
+        Some(sender) => hold(context, coordinator.follow_as(sender, name, known, until)).await,
+        None => hold(context, coordinator.wait_for(kind, name, known, until)).await,
+    };
     authorize_again(context, identifier, answer)
 }
 

@@ -37,7 +37,7 @@ type Routed = Result<RoutedReply, Rejection>;
 
 /// `GET /v1/namespaces/{namespace}/keys/{key}`.
 pub(in super::super) async fn get(mut context: Context) -> Routed {
-    let (namespace, key) = names(&context)?;
+    let (namespace, key) = context.path_value()?;
     let entry = context.server().coordinator.value(&namespace, &key)?;
     let reveal = reveal(&mut context, [&entry]).await?;
     Ok(entry_reply(entry, reveal))
@@ -45,7 +45,7 @@ pub(in super::super) async fn get(mut context: Context) -> Routed {
 
 /// `POST /v1/namespaces/{namespace}/keys/{key}`.
 pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Routed {
-    let (namespace, key) = names(&context)?;
+    let (namespace, key) = context.path_value()?;
     let if_version = if_match(&context.head.headers)?;
     let limit = context.server().config.body_timeout;
     let body = bounded_body(&context, &mut body, SET_BODY_MAX_BYTES, limit).await;
@@ -57,9 +57,9 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
     let set = read_set(&body)?;
     drop(body);
     note(&mut context, &namespace, &key);
-    let current = context.server().coordinator.value(&namespace, &key);
+    let coordinator = &context.server().coordinator;
     // The content of a short secret could be guessed by its hash.
-    if !set.secret && !current.is_ok_and(|current| current.content.is_secret()) {
+    if !set.secret && !coordinator.is_secret_value(&namespace, &key) {
         context.attach_hash("value", Digest::of(&set.bytes));
     }
     context.announce().await?;
@@ -71,7 +71,7 @@ pub(in super::super) async fn set(mut context: Context, mut body: Body) -> Route
 
 /// `DELETE /v1/namespaces/{namespace}/keys/{key}`.
 pub(in super::super) async fn delete(mut context: Context) -> Routed {
-    let (namespace, key) = names(&context)?;
+    let (namespace, key) = context.path_value()?;
     let if_version = if_match(&context.head.headers)?;
     note(&mut context, &namespace, &key);
     context.announce().await?;
@@ -104,7 +104,7 @@ pub(in super::super) async fn list(mut context: Context) -> Routed {
 
 /// `GET /v1/namespaces/{namespace}/keys/{key}/versions`.
 pub(in super::super) async fn versions(mut context: Context) -> Routed {
-    let (namespace, key) = names(&context)?;
+    let (namespace, key) = context.path_value()?;
     let (entries, next, limit) = {
         let query = Query::of(&context.head.uri);
         let limit = query.limit(
@@ -133,7 +133,7 @@ pub(in super::super) async fn versions(mut context: Context) -> Routed {
 
 /// `GET /v1/namespaces/{namespace}/keys/{key}/diff`.
 pub(in super::super) async fn diff(mut context: Context) -> Routed {
-    let (namespace, key) = names(&context)?;
+    let (namespace, key) = context.path_value()?;
     let (first, second) = {
         let query = Query::of(&context.head.uri);
         let version = |name| -> Result<Entry, Rejection> {
@@ -268,10 +268,6 @@ pub(in super::super) async fn delete_alias(mut context: Context) -> Routed {
     context.announce().await?;
     context.server().coordinator.delete_alias(name).await?;
     Ok(empty_reply())
-}
-
-fn names(context: &RequestContext) -> Result<(Namespace, ValueKey), Rejection> {
-    Ok((context.path_namespace()?, context.path_key()?))
 }
 
 fn new_value(

@@ -230,7 +230,8 @@ impl Journal {
     /// Does the maintenance after a frame was answered. If `is_sealed`, it removes files of old generations. If the log
     /// is long, it takes a snapshot.
     pub(super) fn maintain(&mut self, is_sealed: bool) -> Result<(), WriteError> {
-        if is_sealed {
+        // A refused seal that is still in the log may refer to a file that is not part of the state.
+        if is_sealed && !self.log.is_torn() {
             self.is_tidy = self.generations.tidy(&self.state);
         }
         if self.log.len_bytes() < self.snapshot_at_bytes {
@@ -249,7 +250,7 @@ impl Journal {
     /// Takes a snapshot and clears the log, except for an [`empty_frame`]. Before that, it removes the sealed files that
     /// only the log names. Otherwise they would look like those of a lost log.
     pub(super) fn snapshot(&mut self) -> Result<(), WriteError> {
-        if !self.is_tidy {
+        if !self.is_tidy && !self.log.is_torn() {
             self.is_tidy = self.generations.tidy(&self.state);
         }
         if !self.is_tidy {

@@ -8,6 +8,7 @@ use super::{
     entry::{FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry, revision},
     error::DecodeError,
     phase_entry::ReportEntry,
+    run_entry::RunChangeEntry,
     scalar_entry::BytesEntry,
     value_entry::ValueChangeEntry,
 };
@@ -52,6 +53,7 @@ enum ChangeEntry<'a> {
     Confirm(u64, u64),
     Value(#[serde(borrow)] ValueChangeEntry<'a>),
     Report(#[serde(borrow)] ReportEntry<'a>),
+    Run(#[serde(borrow)] RunChangeEntry<'a>),
 }
 
 impl<'a> CommitEntry<'a> {
@@ -173,6 +175,7 @@ impl<'a> ChangeEntry<'a> {
             Change::Unban(identifier) => Self::Unban(identifier.as_str()),
             Change::Confirm { generation, inputs } => Self::Confirm(generation.0, inputs.0),
             Change::Report(report) => Self::Report(ReportEntry::of(report)),
+            Change::Run(change) => Self::Run(RunChangeEntry::of(change)),
         }
     }
 
@@ -203,6 +206,7 @@ impl<'a> ChangeEntry<'a> {
                 inputs: revision(inputs)?,
             }),
             Self::Report(report) => report.change(),
+            Self::Run(change) => change.change().map(Change::Run),
             Self::Redraw(key) => Ok(Change::Redraw {
                 key: key.to_owned(),
             }),

@@ -1,7 +1,7 @@
 //! Why frames of a state directory cannot be decoded.
 
 use cfgsync_model::{
-    Instance, InvalidArtifactPath, InvalidIdentifier, InvalidPhase, InvalidValueName,
+    Instance, InvalidArtifactPath, InvalidIdentifier, InvalidShortName, InvalidValueName,
 };
 
 pub(super) use crate::directory_error::DirectoryError;
@@ -20,7 +20,7 @@ pub(super) enum DecodeError {
     #[error(transparent)]
     ValueName(#[from] InvalidValueName),
     #[error(transparent)]
-    Phase(#[from] InvalidPhase),
+    Phase(#[from] InvalidShortName),
     #[error("it belongs to instance {0}")]
     Instance(Instance),
     #[error("{0}")]

@@ -11,7 +11,9 @@ use super::{
     value_entry::VersionEntry,
 };
 use crate::EventKind;
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Namespace, Phase, Revision, ValueKey};
+use cfgsync_model::{
+    Digest, Fence, GenerationNumber, Identifier, Namespace, Phase, Revision, RunName, ValueKey,
+};
 
 /// The encoding of one event, without its revision and its part.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +39,12 @@ pub(super) enum EventEntry<'a> {
     RedrawRequested(&'a str),
     PhaseReported(&'a str, &'a str, u64, Option<&'a str>),
     GenerationSealed(u64, [u8; 32]),
+    /// The name, the runner and the fence.
+    RunClaimed(&'a str, &'a str, u64),
+    RunDone(&'a str, &'a str, u64),
+    /// The name, the runner, the fence and the reason.
+    RunFailed(&'a str, &'a str, u64, &'a str),
+    RunForgotten(&'a str),
 }
 
 impl<'a> EventEntry<'a> {
@@ -92,6 +100,23 @@ impl<'a> EventEntry<'a> {
             EventKind::GenerationSealed { generation, digest } => {
                 Self::GenerationSealed(generation.0, *digest.as_bytes())
             }
+            EventKind::RunClaimed {
+                name,
+                identifier,
+                fence,
+            } => Self::RunClaimed(name.as_str(), identifier.as_str(), fence.0),
+            EventKind::RunDone {
+                name,
+                identifier,
+                fence,
+            } => Self::RunDone(name.as_str(), identifier.as_str(), fence.0),
+            EventKind::RunFailed {
+                name,
+                identifier,
+                fence,
+                reason,
+            } => Self::RunFailed(name.as_str(), identifier.as_str(), fence.0, reason),
+            EventKind::RunForgotten { name } => Self::RunForgotten(name.as_str()),
         }
     }
 
@@ -168,6 +193,25 @@ impl<'a> EventEntry<'a> {
             Self::GenerationSealed(generation, digest) => EventKind::GenerationSealed {
                 generation: GenerationNumber(generation),
                 digest: Digest::from_bytes(digest),
+            },
+            Self::RunClaimed(name, identifier, fence) => EventKind::RunClaimed {
+                name: RunName::new(name)?,
+                identifier: id(identifier)?,
+                fence: Fence(fence),
+            },
+            Self::RunDone(name, identifier, fence) => EventKind::RunDone {
+                name: RunName::new(name)?,
+                identifier: id(identifier)?,
+                fence: Fence(fence),
+            },
+            Self::RunFailed(name, identifier, fence, reason) => EventKind::RunFailed {
+                name: RunName::new(name)?,
+                identifier: id(identifier)?,
+                fence: Fence(fence),
+                reason: reason.into(),
+            },
+            Self::RunForgotten(name) => EventKind::RunForgotten {
+                name: RunName::new(name)?,
             },
         })
     }

@@ -162,13 +162,7 @@ impl Log {
         let end = self.end + frame.len() as u64;
         self.reserve(end)?;
         if let Err(error) = self.file.write_at(frame, self.end) {
-            self.is_torn = true;
-            // If this fails as well, the next append tries again. Without the sync, a crash could bring back the whole
-            // refused frame.
-            if self.truncate_torn_tail().is_ok() {
-                self.sync()?;
-            }
-            return Err(self.not_written(error));
+            return Err(self.undo(error));
         }
         self.sync()?;
         self.end = end;
@@ -194,23 +188,38 @@ impl Log {
         }
         let wanted = (end / RESERVE_STEP_BYTES + 1) * RESERVE_STEP_BYTES;
         if let Err(error) = self.file.allocate(self.reserved_end, wanted) {
-            self.is_torn = true;
-            let _ = self.truncate_torn_tail();
-            return Err(self.not_written(error));
+            return Err(self.undo(error));
         }
         self.reserved_end = wanted;
         Ok(())
     }
 
-    /// Removes the bytes that a failed write left after the last intact frame.
+    /// Removes what a failed write has left. Returns the error of the append.
+    fn undo(&mut self, error: std::io::Error) -> WriteError {
+        self.is_torn = true;
+        match self.truncate_torn_tail() {
+            Err(not_synced @ WriteError::NotSynced { .. }) => not_synced,
+            // If the bytes cannot be removed, the next append tries again.
+            _ => self.not_written(error),
+        }
+    }
+
+    /// Removes the bytes that a failed write left after the last intact frame, durably. Otherwise a refused frame could
+    /// reappear after a crash.
     fn truncate_torn_tail(&mut self) -> Result<(), WriteError> {
         if self.is_torn {
             let truncated = self.file.truncate(self.end);
             truncated.map_err(|error| self.not_written(error))?;
             self.reserved_end = self.end;
+            self.sync()?;
             self.is_torn = false;
         }
         Ok(())
+    }
+
+    /// Whether a refused frame may still be in the file.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     fn sync(&mut self) -> Result<(), WriteError> {

@@ -11,7 +11,8 @@ use cfgsync_model::{Generation, GenerationNumber, Instance, generation_digest};
 ///
 /// All inputs, the claims, the bans and a declared failure stay. The newest generation becomes generation 1 of the new instance,
 /// so that nodes still get files, and seats and the values of `once` stay. Its digests are new, because they depend on
-/// the instance. Older generations, all deliveries and all phases are dropped. The history of events begins anew.
+/// the instance. Older generations, all deliveries, phases and runs are dropped.
+/// Fences go on from where they were. The history of events begins anew.
 pub(super) fn continued(state: &State, instance: Instance) -> State {
     let newest = state.generation();
     let generations = newest.map(|newest| Arc::new(sealed_again(newest, instance)));
@@ -19,6 +20,7 @@ pub(super) fn continued(state: &State, instance: Instance) -> State {
         generations: Arc::new(VecDeque::from_iter(generations)),
         deliveries: OrdMap::new(),
         phases: Phases::default(),
+        runs: state.runs.forgotten(),
         payload_ages: PayloadAges::default(),
         events: EventHistory::starting_after(state.revision, state.events.bounds()),
         ..state.clone()

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Change, Event, EventBounds, Relocation, SealOutcome, State,
-    conformance::{phases::report, values},
+    conformance::{phases::report, runs::claim_run, values},
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, EventPosition, Generation, GenerationNumber, Identifier,
@@ -55,7 +55,7 @@ struct Expected {
     nodes: BTreeMap<Identifier, Vec<NodeRegistration>>,
     /// The digests of generations that were sealed and may have been delivered.
     sealed: BTreeMap<u64, Digest>,
-    /// The values, aliases and phases that a later state may hold: the newest acknowledged ones, and those of a change
+    /// The values, aliases, phases and runs that a later state may hold: the newest acknowledged ones, and those of a change
     /// that was sent after them without an answer.
     contents: Vec<String>,
     revision: Revision,
@@ -207,7 +207,7 @@ impl Expected {
             .is_some()
     }
 
-    /// Changes values, aliases and phases with one request for each batch, all in one frame. Returns whether the journal can
+    /// Changes values, aliases, phases and runs with one request for each batch, all in one frame. Returns whether the journal can
     /// continue.
     fn change_contents(&mut self, journal: &mut Journal, batches: Vec<Vec<Change>>) -> bool {
         let mut after = State::clone(&journal.state);
@@ -305,17 +305,18 @@ fn assert_same_events(known: &State, found: &State) {
     assert!(events(known) == events(found), "other events");
 }
 
-/// Returns a description of all values, aliases and phases, with versions, history and revisions.
+/// Returns a description of all values, aliases, phases and runs, with versions, history and revisions.
 fn contents_of(state: &State) -> String {
     let State {
         values_revision,
         values,
         phases,
         payload_ages,
+        runs,
         ..
     } = state;
     let (values, aliases) = (values.all().collect::<Vec<_>>(), values.aliases());
-    format!("{values_revision:?} {values:?} {aliases:?} {phases:?} {payload_ages:?}")
+    format!("{values_revision:?} {values:?} {aliases:?} {phases:?} {payload_ages:?} {runs:?}")
 }
 
 /// Returns a write of a value that spans several sectors. Two of its versions are kept.
@@ -339,12 +340,17 @@ fn run_server(
     let mut journal = open(disk)?;
     expected.check_restarted(&journal);
     let alias = format!("alias{turn}");
-    let steps: [Step<'_>; 15] = [
+    let steps: [Step<'_>; 17] = [
         &|expected, journal| expected.register(journal, &["a"], turn),
         &|expected, journal| expected.register(journal, &["b", "c", "a"], turn),
         &|expected, journal| expected.seal(journal, turn),
         &|expected, journal| expected.deliver(journal, "a"),
         &|expected, journal| expected.report(journal, "a", "healthy"),
+        &|expected, journal| expected.change_contents(journal, vec![vec![claim_run("x", 1)]]),
+        &|expected, journal| {
+            let run = format!("run-{turn}");
+            expected.change_contents(journal, vec![vec![claim_run(&run, 1)]])
+        },
         &|expected, journal| {
             let batch = [set_value("v", turn), values::set_alias(&alias, "v")].concat();
             let gone = [set_value("gone", turn), values::delete("gone", None)];

@@ -10,10 +10,13 @@ use super::{
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
     phase_entry::ReportEntry,
+    run_entry::RunEntry,
     value_entry::{self, AliasEntry, HistoryEntry},
 };
 use crate::{NodeOverride, State, bounds::bytes_of, event_history::EventHistory};
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey};
+use cfgsync_model::{
+    Digest, Fence, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey,
+};
 
 /// The name of the snapshot in the directory.
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -67,6 +70,10 @@ enum Part<'a> {
     Report(#[serde(borrow)] ReportEntry<'a>, u64),
     /// Nodes whose payload is older than the newest generation, with the generation since which they have it.
     PayloadAges(#[serde(borrow)] Vec<(&'a str, u64)>),
+    /// A run.
+    Run(#[serde(borrow)] RunEntry<'a>),
+    /// The highest fence of all runners so far, and the revision of the newest change of a run.
+    NewestFence(u64, u64),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -179,6 +186,13 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         if !ages.is_empty() {
             part(&Part::PayloadAges(ages));
         }
+        for (name, run) in state.runs.all() {
+            part(&Part::Run(RunEntry::of(name, run)));
+        }
+        let fence = state.runs.newest_fence();
+        if fence > Fence(0) {
+            part(&Part::NewestFence(fence.0, state.runs.revision().0));
+        }
         let mut before = None;
         for generation in state.generations.iter() {
             let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
@@ -273,6 +287,10 @@ impl Part<'_> {
                     .insert_alias(name, alias, state.values_revision);
             }
             Self::Report(report, revision) => report.add_to(state, revision)?,
+            Self::Run(run) => run.add_to(state)?,
+            Self::NewestFence(fence, revision) => {
+                state.runs.restore(Fence(fence), Revision(revision));
+            }
             Self::PayloadAges(ages) => {
                 for (identifier, since) in ages {
                     let identifier = Identifier::recorded(identifier)?;
