@@ -58,6 +58,9 @@ _cfgsync() {
             cfgsync,rollout)
                 cmd="cfgsync__subcmd__rollout"
                 ;;
+            cfgsync,run-once)
+                cmd="cfgsync__subcmd__run__subcmd__once"
+                ;;
             cfgsync,serve)
                 cmd="cfgsync__subcmd__serve"
                 ;;
@@ -158,7 +161,7 @@ _cfgsync() {
 
     case "${cmd}" in
         cfgsync)
-            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm unban replace fail reset reload release redraw rollout report wait values token key completions"
+            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm unban replace fail reset reload release redraw rollout report wait run-once values token key completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -395,7 +398,7 @@ _cfgsync() {
                     return 0
                     ;;
                 --kind)
-                    COMPREPLY=($(compgen -W "node_registered joiner_changed node_removed override_set override_removed delivered name_claimed name_released cluster_failed cluster_reset set delete alias_set alias_delete generation_confirmed node_banned node_unbanned redraw_requested phase_reported generation_sealed readiness notice" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "node_registered joiner_changed node_removed override_set override_removed delivered name_claimed name_released cluster_failed cluster_reset set delete alias_set alias_delete generation_confirmed node_banned node_unbanned redraw_requested phase_reported run_claimed run_done run_failed run_forgotten generation_sealed readiness notice" -- "${cur}"))
                     return 0
                     ;;
                 --node)
@@ -1555,8 +1558,86 @@ _cfgsync() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cfgsync__subcmd__run__subcmd__once)
+            opts="-o -h --tries --per-generation --generation --timeout --list --forget --output --id --identity-file --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tries)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --generation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --forget)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json yaml" -- "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cfgsync__subcmd__serve)
-            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --state-dir --moved --restored --history --drain-timeout --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --event-history-max --event-history-bytes-max --watch-heartbeat --watchers-max --watchers-per-identity-max --watchers-per-address-max --values-max --values-total-max --value-history-max --page-default --log-format --log-level --help"
+            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --run-lease --state-dir --moved --restored --history --drain-timeout --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --event-history-max --event-history-bytes-max --watch-heartbeat --watchers-max --watchers-per-identity-max --watchers-per-address-max --values-max --values-total-max --value-history-max --page-default --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1587,6 +1668,10 @@ _cfgsync() {
                     return 0
                     ;;
                 --min-generation-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-lease)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

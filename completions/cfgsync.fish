@@ -45,6 +45,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "redraw" -d 'Evaluat
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rollout" -d 'Show, stop or continue the roll-out of a generation'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "report" -d 'Report that this node has reached a phase'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "wait" -d 'Wait until nodes have reached a phase'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "run-once" -d 'Run a program once for all nodes'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "values" -d 'Read and change operators\' values'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
@@ -56,6 +57,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l host -d 'Answe
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'How long to hold a fetch from a client that does not send `Prefer: wait`, while there is no payload yet [env: CFGSYNC_HOLD]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold-render -d 'How long to hold such a fetch at least, once the set is complete and its files are rendered and sealed [env: CFGSYNC_HOLD_RENDER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Shortest time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l run-lease -d 'How long a node that runs CMD of `run-once` may be silent, until the next node runs it [env: CFGSYNC_RUN_LEASE]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep the state in this directory, so that the server continues after a restart or a crash [env: CFGSYNC_STATE_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations the server keeps for `inspect` [env: CFGSYNC_HISTORY]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight and CMD may take to finish when the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
@@ -261,6 +263,10 @@ node_banned\t''
 node_unbanned\t''
 redraw_requested\t''
 phase_reported\t''
+run_claimed\t''
+run_done\t''
+run_failed\t''
+run_forgotten\t''
 generation_sealed\t''
 readiness\t''
 notice\t''"
@@ -475,7 +481,7 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand rollout; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l reason -d 'The reason, for operators and for the nodes that wait [env: CFGSYNC_REASON]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l generation -d 'The generation with whose files the node has reached the phase [default: the last one that it received] [env: CFGSYNC_GENERATION]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l generation -d 'The generation with whose files the node has reached the phase: a number, or `newest` for the last one that it received [default: newest] [env: CFGSYNC_GENERATION]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l timeout -d 'How long to try while the server is not reachable; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l id -d 'The identifier of this node; CMD of `join` has it in its environment [env: CFGSYNC_ID]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment [env: CFGSYNC_IDENTITY_FILE]' -r -F
@@ -507,6 +513,28 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l all -d 'Wait for all nodes (the default) [env: CFGSYNC_ALL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l tries -d 'How many nodes may fail before all give up [env: CFGSYNC_TRIES]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l generation -d 'The generation for --per-generation: a number, or `newest` [default: newest] [env: CFGSYNC_GENERATION]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l timeout -d 'How long to wait for another node that runs it; 0 means no limit. The time that CMD takes does not count [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l forget -d 'Forget a run, so that it is done once more; for operators [env: CFGSYNC_FORGET]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -s o -l output -d 'Output format of --list [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table, for people'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l id -d 'The identifier of this node; CMD of `join` has it in its environment [env: CFGSYNC_ID]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment [env: CFGSYNC_IDENTITY_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l per-generation -d 'Run it once for each generation, instead of once for the whole life of the cluster [env: CFGSYNC_PER_GENERATION]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l list -d 'List the runs [env: CFGSYNC_LIST]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and not __fish_seen_subcommand_from get set rm ls history diff alias import export watch" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
