@@ -39,9 +39,10 @@ pub(crate) fn run(args: RenewArgs) -> Result<Exit, CommandError> {
     block_on(async move {
         let limit = parsers::limit(args.timeout);
         let body = retry(limit, || client.renew(&id)).await?.value;
-        match body.lease_seconds {
-            Some(seconds) => tracing::info!("renewed the lease of {id} for {seconds}s"),
-            None => tracing::info!("{id} needs no lease: the spec has no `lease`"),
+        if let Some(seconds) = body.lease_seconds {
+            tracing::info!("renewed the lease of {id} for {seconds}s");
+        } else {
+            tracing::info!("{id} needs no lease: the spec has no `lease`");
         }
         Ok(Exit::Done)
     })

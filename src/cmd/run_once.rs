@@ -259,7 +259,7 @@ impl Caller {
                 });
                 match finished.await {
                     Ok(_) => Ok(()),
-                    Err(error) => self.after_refusal(error),
+                    Err(error) => Self::after_refusal(error),
                 }
             }
             Ended::Exited(status) => {
@@ -285,12 +285,12 @@ impl Caller {
         });
         match failed.await {
             Ok(_) => Ok(()),
-            Err(error) => self.after_refusal(error),
+            Err(error) => Self::after_refusal(error),
         }
     }
 
     /// Goes on after a result that was refused, because another node has begun meanwhile.
-    fn after_refusal(&self, error: CallError) -> Result<(), CommandError> {
+    fn after_refusal(error: CallError) -> Result<(), CommandError> {
         match &error {
             CallError::Refused { body, .. }
                 if body.reason.as_deref() == Some(cfgsync_wire::FENCED) =>

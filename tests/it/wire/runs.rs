@@ -142,8 +142,7 @@ async fn wrong_bodies_are_refused() {
         assert_eq!(
             (reply.status, found),
             (status, json!(reason)),
-            "{:.200}",
-            request
+            "{request:.200}"
         );
     }
 }
