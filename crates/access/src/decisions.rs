@@ -404,9 +404,10 @@ mod tests {
                     authorize(&policy, &principal, action, Resource::Namespace(namespace))
                 });
                 let is_of_values = [read, write].contains(&action);
-                let expected = match is_of_values {
-                    true => allowed.contains(&action),
-                    false => ["token:ops", "certificate:ops-1"].contains(&presents),
+                let expected = if is_of_values {
+                    allowed.contains(&action)
+                } else {
+                    ["token:ops", "certificate:ops-1"].contains(&presents)
                 };
                 assert_eq!(
                     decided.is_ok(),

@@ -26,7 +26,7 @@ pub(crate) const NOTICES_MAX: usize = 64;
 pub const STOPPING_NOTICE: &str = "server_stopping";
 
 /// The size of the frames of one read, in bytes. It ends with the frame that reaches it.
-const READ_MAX_BYTES: usize = 64 << 10;
+const READ_MAX_BYTES: usize = 16 << 10;
 
 /// The number of events that one read looks at.
 const READ_MAX_EVENTS: usize = 1024;

@@ -178,7 +178,7 @@ async fn long_history_is_read_in_pieces() {
     loop {
         let batch = all.read(|_| true);
         let bytes: usize = batch.frames.iter().map(Bytes::len).sum();
-        assert!(bytes < (64 << 10) + 1000, "{bytes}");
+        assert!(bytes < (16 << 10) + 1000, "{bytes}");
         count += batch.frames.len();
         if batch.is_complete {
             break;
