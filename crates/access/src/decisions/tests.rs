@@ -184,9 +184,10 @@ fn namespaces_of_a_token_limit_its_values() {
                 authorize(&policy, &principal, action, Resource::Namespace(namespace))
             });
             let is_of_values = [read, write].contains(&action);
-            let expected = match is_of_values {
-                true => allowed.contains(&action),
-                false => ["token:ops", "certificate:ops-1"].contains(&presents),
+            let expected = if is_of_values {
+                allowed.contains(&action)
+            } else {
+                ["token:ops", "certificate:ops-1"].contains(&presents)
             };
             assert_eq!(
                 decided.is_ok(),
