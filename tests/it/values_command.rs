@@ -491,8 +491,8 @@ fn flags_limit_the_values_of_a_server() {
     let (exit, _, log) = values.run(&["set", "prod/c", "1"]);
     assert_eq!(exit, 1, "{log}");
     assert!(log.contains("or raise serve --values-max"), "{log}");
-    let large = format!("\"{}\"", "x".repeat(2000));
-    let (exit, _, log) = values.run(&["set", "prod/b", &large]);
+    let content = format!("\"{}\"", "x".repeat(2000));
+    let (exit, _, log) = values.run(&["set", "prod/b", &content]);
     assert_eq!(exit, 1, "{log}");
     assert!(log.contains("or raise serve --values-total-max"), "{log}");
     // The history of a deleted value makes room.

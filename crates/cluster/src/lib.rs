@@ -35,6 +35,7 @@ mod attempt_failure;
 mod admission;
 mod capacity;
 mod view;
+mod value_error;
 mod values;
 mod values_import;
 mod phase_tally;
@@ -64,10 +65,10 @@ pub use phase_tally::{PhaseNodes, PhaseQuery};
 pub use phases::{PhaseAnswer, PhaseRequest};
 pub use recorded_values::RecordedValues;
 pub use runs::{RunAnswer, RunRequest};
+pub use value_error::{CHANGES_MAX, SNAPSHOT_MAX_ENTRIES, ValueError};
 pub use values::{
-    CHANGES_MAX, Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
-    PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, SNAPSHOT_MAX_ENTRIES, ValueCommand, ValueError,
-    ValuesSnapshot, known_codecs,
+    Entry, NAMESPACES_PAGE_DEFAULT_ENTRIES, NAMESPACES_PAGE_MAX_ENTRIES, NewValue,
+    PAGE_DEFAULT_ENTRIES, PAGE_MAX_ENTRIES, Page, ValueCommand, ValuesSnapshot, known_codecs,
 };
 pub use values_import::{Import, ImportPlan, ImportedChange, ImportedChangeKind, ImportedValue};
 

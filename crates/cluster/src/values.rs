@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::Coordinator;
-use cfgsync_codec::{DEFAULT_CODEC, InvalidContent, KNOWN_CODECS, decode};
+use crate::{
+    Coordinator,
+    value_error::{CHANGES_MAX, SNAPSHOT_MAX_ENTRIES, ValueError, no_value},
+};
+use cfgsync_codec::{DEFAULT_CODEC, KNOWN_CODECS, decode};
 use cfgsync_model::{
     Alias, Codec, Namespace, Revision, VALUE_MAX_BYTES, ValueKey, ValueType, ValueVersion,
     WriteMode,
@@ -13,8 +16,7 @@ use cfgsync_model::{
 use cfgsync_store::{
     Change, CommitError, EventKind, RejectionReason, SetValue, State, ValueChange, ValueRejection,
 };
-
-use cfgsync_support::{clock::Timestamp, nearest::nearest};
+use cfgsync_support::clock::Timestamp;
 
 /// The largest page of values, versions or aliases.
 pub const PAGE_MAX_ENTRIES: usize = 1000;
@@ -30,16 +32,6 @@ pub const NAMESPACES_PAGE_MAX_ENTRIES: usize = 500;
 
 /// The number of namespaces of a page for which no limit is given.
 pub const NAMESPACES_PAGE_DEFAULT_ENTRIES: usize = 50;
-
-/// The largest number of values that [`Coordinator::values_snapshot`] returns.
-pub const SNAPSHOT_MAX_ENTRIES: usize = 10_000;
-
-/// The largest number of changes that [`Coordinator::change_values`] takes.
-pub const CHANGES_MAX: usize = 10_000;
-
-/// The number of keys on each side of a missing one that are compared with it. Clients of the existing service read keys
-/// that have no value often, so this must cost little.
-const NEAREST_MAX_KEYS: usize = 64;
 
 /// The longest time after which a value can expire.
 const TTL_MAX: Duration = Duration::from_hours(24 * 3660);
@@ -99,81 +91,6 @@ pub struct NewValue {
     pub if_version: Option<u64>,
     /// The time after which it expires. `None` if it stays.
     pub ttl: Option<Duration>,
-}
-
-/// The reason why an operation on values was refused. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ValueError {
-    /// The content is too long.
-    #[error("the value has {bytes} bytes; the limit is {VALUE_MAX_BYTES}")]
-    TooLong {
-        /// The length of the content, in bytes.
-        bytes: usize,
-    },
-    /// The content does not match its codec.
-    #[error(transparent)]
-    Content(#[from] InvalidContent),
-    /// The time after which the value expires is too short or too long.
-    #[error("a value expires after at least one second and at most ten years")]
-    Ttl,
-    /// The key has no value. If it is the key of a deleted value, its history may still be kept.
-    #[error("{key} has no value in the namespace {namespace}{}", question(nearest.as_ref()))]
-    NoValue {
-        /// The namespace in question.
-        namespace: Namespace,
-        /// The key that was asked for.
-        key: ValueKey,
-        /// The nearest key in this namespace, if one is near enough.
-        nearest: Option<ValueKey>,
-    },
-    /// The state of the value or the alias does not allow the change.
-    #[error(transparent)]
-    Rejected(#[from] ValueRejection),
-    /// The value does not have this version, or it is no longer kept.
-    #[error("{key} has no version {version}, or it is no longer kept")]
-    NoVersion {
-        /// The key of the value.
-        key: ValueKey,
-        /// The version that was asked for.
-        version: u64,
-    },
-    /// A namespace has more values than one answer can have.
-    #[error(
-        "the namespace {namespace} has more than {SNAPSHOT_MAX_ENTRIES} values; list its keys in pages"
-    )]
-    TooManyEntries {
-        /// The namespace in question.
-        namespace: Namespace,
-    },
-    /// One value of several is refused.
-    #[error("{key}: {error}")]
-    OfKey {
-        /// The key of the value.
-        key: ValueKey,
-        /// The reason.
-        error: Box<ValueError>,
-    },
-    /// An import has a key twice.
-    #[error("the key occurs twice")]
-    Twice,
-    /// An import has an alias in place of a key.
-    #[error("it is an alias of {0}; use that key")]
-    IsAlias(ValueKey),
-    /// An import has no content for a value, and there is no secret to keep.
-    #[error("it has no content, and there is no secret with this key to keep; give it a content")]
-    NoContent,
-    /// A value would have expired before it is set.
-    #[error("it expires at {0}, which is in the past")]
-    Expired(Timestamp),
-    /// Another client changed a value while it was compared.
-    #[error("another client changed the value at the same time; try again")]
-    ChangedMeanwhile,
-    /// One request has too many changes.
-    #[error("one request changes at most {CHANGES_MAX} values")]
-    TooManyChanges,
-    /// The store did not acknowledge the change.
-    #[error(transparent)]
-    Store(CommitError),
 }
 
 /// All values of one namespace at one revision.
@@ -545,23 +462,6 @@ pub(crate) fn expired(state: &State, now: Timestamp) -> Vec<Change> {
         })
     };
     expired.take(CHANGES_MAX).map(delete).collect()
-}
-
-/// Returns the error for a key without a value, with the nearest key of the namespace.
-fn no_value(state: &State, namespace: &Namespace, key: &ValueKey) -> ValueError {
-    let values = state.values.namespace(namespace.as_str());
-    let keys = values.into_iter();
-    let keys = keys.flat_map(|values| values.keys_around(key, NEAREST_MAX_KEYS));
-    let nearest = nearest(key.as_str(), keys.map(ValueKey::as_str));
-    ValueError::NoValue {
-        namespace: namespace.clone(),
-        key: key.clone(),
-        nearest: nearest.and_then(|key| key.parse().ok()),
-    }
-}
-
-fn question(nearest: Option<&ValueKey>) -> String {
-    nearest.map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
 }
 
 fn entry(namespace: &Namespace, key: &ValueKey, content: &Arc<ValueVersion>) -> Entry {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Coordinator,
-    values::{CHANGES_MAX, NewValue, ValueError, default_codec},
+    value_error::{CHANGES_MAX, ValueError},
+    values::{NewValue, default_codec},
 };
 use cfgsync_codec::{DEFAULT_CODEC, decode};
 use cfgsync_model::{Codec, Namespace, ValueKey, ValueVersion, WriteMode};
