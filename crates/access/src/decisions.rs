@@ -403,10 +403,10 @@ mod tests {
                 let decided = decide(&policy, presents, None, |principal| {
                     authorize(&policy, &principal, action, Resource::Namespace(namespace))
                 });
-                let is_of_values = [read, write].contains(&action);
-                let expected = match is_of_values {
-                    true => allowed.contains(&action),
-                    false => ["token:ops", "certificate:ops-1"].contains(&presents),
+                let expected = if [read, write].contains(&action) {
+                    allowed.contains(&action)
+                } else {
+                    ["token:ops", "certificate:ops-1"].contains(&presents)
                 };
                 assert_eq!(
                     decided.is_ok(),
