@@ -44,6 +44,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "release" -d 'Releas
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "redraw" -d 'Evaluate a value of `once` again, for the next generation'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "rollout" -d 'Show, stop or continue the roll-out of a generation'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "report" -d 'Report that this node has reached a phase'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "renew" -d 'Renew the lease of this node'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "wait" -d 'Wait until nodes have reached a phase'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "run-once" -d 'Run a program once for all nodes'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "values" -d 'Read and change operators\' values'
@@ -286,7 +287,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l follow -d 'Print the events that follow as well, as they happen'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l follow -d 'Print the events that follow as well, as they happen [env: CFGSYNC_FOLLOW]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
 wide\t'A table with all columns in full'
@@ -496,6 +497,20 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l timeout -d 'How long to try while the server is not reachable; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l id -d 'The identifier of this node; CMD of `join` has it in its environment [env: CFGSYNC_ID]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l identity-file -d 'The file with the key of this node, for a cluster that requires one; CMD of `join` has it in its environment [env: CFGSYNC_IDENTITY_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l count -d 'Wait for at least so many nodes [env: CFGSYNC_COUNT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l nodes -d 'Wait for these nodes, separated by commas' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l generation -d 'The generation: a number, or `newest` [default: newest] [env: CFGSYNC_GENERATION]' -r

@@ -45,6 +45,7 @@ pub(crate) mod reload;
 pub(crate) mod release;
 pub(crate) mod redraw;
 pub(crate) mod report_phase;
+pub(crate) mod renew;
 pub(crate) mod wait_phase;
 pub(crate) mod run_once;
 pub(crate) mod token;
@@ -95,6 +96,7 @@ pub(crate) enum Command {
     Redraw(redraw::RedrawArgs),
     Rollout(rollout::RolloutArgs),
     Report(report_phase::ReportArgs),
+    Renew(renew::RenewArgs),
     Wait(wait_phase::WaitArgs),
     RunOnce(run_once::RunOnceArgs),
     Values(values::ValuesArgs),
@@ -124,6 +126,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Redraw(args) => redraw::run(args),
         Command::Rollout(args) => rollout::run(args),
         Command::Report(args) => report_phase::run(args),
+        Command::Renew(args) => renew::run(args),
         Command::Wait(args) => wait_phase::run(args),
         Command::RunOnce(args) => run_once::run(args),
         Command::Values(args) => values::run(args),

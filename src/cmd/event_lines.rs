@@ -142,7 +142,8 @@ fn details(data: &Value) -> String {
         return message.to_owned();
     }
     let is_shown = |name: &str| !matches!(name, "revision" | "part" | "kind");
-    let members = members.iter().filter(|(name, _)| is_shown(name));
+    let members = members.iter();
+    let members = members.filter(|(name, value)| is_shown(name) && !value.is_null());
     let details: Vec<String> = members
         .map(|(name, value)| match value {
             Value::String(text) if name == "identifier" => text.clone(),

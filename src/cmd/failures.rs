@@ -274,9 +274,10 @@ impl From<JoinFailure> for CommandError {
             JoinFailure::Credential(error) => error.into(),
             JoinFailure::Usage(_) => Self::usage(error),
             JoinFailure::Setting(_) => Self::new(Exit::WrongSetting, error),
-            JoinFailure::Environment(_) | JoinFailure::Check { .. } => {
-                Self::new(Exit::Unusable, error)
-            }
+            JoinFailure::Environment(_) => Self::new(Exit::Unusable, error),
+            JoinFailure::Check { .. } => Self::new(Exit::Unusable, error).hint(
+                "correct the spec or its values, or the command of --check; no file was changed",
+            ),
             JoinFailure::Wait(_) => Self::new(Exit::Unexpected, error),
             JoinFailure::Ended(signal) => Self::new(Exit::of_signal(signal.number), error),
             JoinFailure::Program(error) => error.into(),

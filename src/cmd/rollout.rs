@@ -80,9 +80,8 @@ async fn show(
     print_as(format, &body, table)?;
     let is_stopped = body.state == RolloutState::Stopped;
     Ok(match command {
-        RolloutCommand::Stop => Exit::Done,
         RolloutCommand::Status | RolloutCommand::Resume if is_stopped => Exit::No,
-        RolloutCommand::Status | RolloutCommand::Resume => Exit::Done,
+        _ => Exit::Done,
     })
 }
 

@@ -26,6 +26,9 @@ use child::{Child, Ended};
 /// The longest wait of one request. The progress is logged after each one.
 const REQUEST_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// The first wait, so that the first line of progress comes soon.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
 /// The pause after a response that did not wait, or after an error.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -185,11 +188,13 @@ impl Caller {
     /// Asks until there is an answer other than "another node runs it".
     async fn claim(&self) -> Result<RunBody, CommandError> {
         let started = Instant::now();
+        let mut longest = FIRST_WAIT;
         loop {
             let left = self
                 .limit
                 .map(|limit| limit.saturating_sub(started.elapsed()));
-            let wait = left.map_or(REQUEST_WAIT_MAX, |left| left.min(REQUEST_WAIT_MAX));
+            let wait = left.map_or(longest, |left| left.min(longest));
+            longest = REQUEST_WAIT_MAX;
             let asked = Instant::now();
             let claimed = self
                 .client
@@ -254,7 +259,7 @@ impl Caller {
                 });
                 match finished.await {
                     Ok(_) => Ok(()),
-                    Err(error) => self.after_refusal(error),
+                    Err(error) => Self::after_refusal(error),
                 }
             }
             Ended::Exited(status) => {
@@ -280,12 +285,12 @@ impl Caller {
         });
         match failed.await {
             Ok(_) => Ok(()),
-            Err(error) => self.after_refusal(error),
+            Err(error) => Self::after_refusal(error),
         }
     }
 
     /// Goes on after a result that was refused, because another node has begun meanwhile.
-    fn after_refusal(&self, error: CallError) -> Result<(), CommandError> {
+    fn after_refusal(error: CallError) -> Result<(), CommandError> {
         match &error {
             CallError::Refused { body, .. }
                 if body.reason.as_deref() == Some(cfgsync_wire::FENCED) =>

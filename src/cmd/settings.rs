@@ -6,7 +6,7 @@
 //! Its messages also blame the flag for a wrong variable.
 
 mod file;
-mod variables;
+pub(crate) mod variables;
 
 use std::{collections::BTreeMap, env, ffi::OsString, path::PathBuf};
 

@@ -79,6 +79,7 @@ provokes 'no route for the artifact ARTIFACT, so nothing was written' 65 join --
 provokes 'the route ROUTE matches no artifact' 65 join --id node-1 --out confg.yaml=x --out-dir out
 mkdir directory
 provokes 'cannot write PATH: REASON' 73 join --id node-1 --out-dir out --out config.yaml=directory
+provokes '--check exited with CODE: REASON' 65 join --id node-1 --out-dir checked --watch --check 'echo bad; exit 1'
 provokes 'CMD: command not found' 127 join --id node-1 --out-dir out -- no-such-program
 provokes 'cannot execute PATH: REASON' 126 join --id node-1 --out-dir out -- ./listed.yaml
 sed -i 's/ready:/redy:/' listed.yaml

@@ -260,6 +260,8 @@ fn warns_of_unknown_variables_except_those_of_kubernetes() {
         ("CFGSYNC_SERVICE_HOST", "10.0.0.1"),
         ("CFGSYNC_SERVER_PORT_4400_TCP", "tcp://10.0.0.1:4400"),
         ("CFGSYNC_SERVER_SERVICE_PORT_HTTP", "4400"),
+        // `join` sets it for the command of --check.
+        ("CFGSYNC_STAGED", "/tmp"),
     ];
     let output = sandbox.run(&["plan", "cluster.yaml"], &variables);
     let warnings: Vec<String> = text(&output.stderr)

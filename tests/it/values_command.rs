@@ -256,7 +256,12 @@ fn lists_and_differences_are_for_people_and_scripts() {
     assert_eq!((exit, &*diff), (3, expected));
     assert_eq!(values.run(&["diff", "prod/app/a", "1"]).0, 3);
     assert_eq!(values.run(&["diff", "prod/app/a", "1", "2"]).0, 0);
-    assert_eq!(values.run(&["diff", "prod/app/a", "1", "9"]).0, 3);
+    let (exit, _, log) = values.run(&["diff", "prod/app/a", "1", "9"]);
+    assert_eq!(exit, 3, "{log}");
+    assert!(
+        log.contains("help: `cfgsync values history prod/app/a` lists"),
+        "{log}"
+    );
     let history = values.ok(&["history", "prod/app/a"]);
     let versions: Vec<&str> = history
         .lines()
@@ -291,6 +296,7 @@ fn alias_is_a_second_name() {
     let (exit, _, log) = values.run(&["alias", "set", "timeout", "other"]);
     assert_eq!(exit, 77, "{log}");
     assert!(log.contains("timeout is an alias already"), "{log}");
+    assert!(log.contains("help: choose another name"), "{log}");
     let json = values.json(&["alias", "ls"]);
     assert_eq!(json[0]["target"], "app/timeout");
     let table = values.ok(&["alias", "ls"]);
@@ -299,7 +305,12 @@ fn alias_is_a_second_name() {
         "{table}"
     );
     values.ok(&["alias", "rm", "timeout"]);
-    assert_eq!(values.run(&["alias", "rm", "timeout"]).0, 77);
+    let (exit, _, log) = values.run(&["alias", "rm", "timeout"]);
+    assert_eq!(exit, 77, "{log}");
+    assert!(
+        log.contains("help: `cfgsync values alias ls` lists"),
+        "{log}"
+    );
     assert_eq!(values.run(&["get", "prod/timeout"]).0, 3);
 }
 
@@ -355,6 +366,7 @@ fn export_and_import_changes_nothing() {
     let (exit, _, log) = values.run(&["import", "hidden.yaml", "--into", "other"]);
     assert_eq!(exit, 77, "{log}");
     assert!(log.contains("db/password: it has no content"), "{log}");
+    assert!(log.contains("export the file with --reveal"), "{log}");
     assert_eq!(
         values.ok(&["export", "other"]),
         "namespace: other\nvalues: {}\n"
@@ -479,8 +491,8 @@ fn flags_limit_the_values_of_a_server() {
     let (exit, _, log) = values.run(&["set", "prod/c", "1"]);
     assert_eq!(exit, 1, "{log}");
     assert!(log.contains("or raise serve --values-max"), "{log}");
-    let long = format!("\"{}\"", "x".repeat(2000));
-    let (exit, _, log) = values.run(&["set", "prod/b", &long]);
+    let large = format!("\"{}\"", "x".repeat(2000));
+    let (exit, _, log) = values.run(&["set", "prod/b", &large]);
     assert_eq!(exit, 1, "{log}");
     assert!(log.contains("or raise serve --values-total-max"), "{log}");
     // The history of a deleted value makes room.

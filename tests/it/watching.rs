@@ -125,7 +125,9 @@ fn delivery_that_fails_is_tried_again() {
     fs::remove_file(&place).unwrap();
     fs::create_dir(&place).unwrap();
     cluster.change("two");
-    node.log_until("cannot write generation 2: cannot write node-1/config: it is a directory");
+    node.log_until(
+        "cannot write generation 2: cannot write node-1/config: it is a directory (name a file, or",
+    );
     fs::remove_dir(&place).unwrap();
     node.log_until("wrote node-1/config");
     assert_eq!(cluster.config(), "two");
@@ -690,4 +692,50 @@ fn node_holds_a_request_while_the_action_runs() {
     }
     drop(writer);
     node.log_until("--on-change is done");
+}
+
+#[test]
+fn next_start_removes_what_a_join_left_that_was_killed_during_a_check() {
+    let cluster = Cluster::new("one");
+    let sandbox = &cluster.sandbox;
+    let temporary = sandbox.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let run = |check: &str| {
+        let node = join(&cluster.server.url, "node-1");
+        let flags = ["--watch", "--check", check, "--", "true"];
+        let output = sandbox.run(&[&node[..], &flags].concat(), &[("TMPDIR", "tmp")]);
+        let left = |path| fs::read_dir(path).unwrap().count();
+        let files = left(sandbox.path().join("node-1"));
+        (code(&output), files, left(temporary.clone()))
+    };
+    // A staged file, and the copies for the check.
+    assert_eq!(run("kill -9 $PPID"), (137, 1, 1));
+    assert!(!sandbox.path().join("node-1/config").exists());
+    assert_eq!(run("true"), (0, 1, 0));
+    assert_eq!(cluster.config(), "one");
+}
+
+/// Otherwise the old server of a shell script would still have its port.
+#[test]
+fn restart_ends_the_whole_process_group_of_the_command() {
+    let cluster = Cluster::new("one");
+    let script = "sleep 1000 & echo $! >sleeping; trap 'exit 0' TERM; \
+                  echo is up $(cat node-1/config) >&2; while :; do sleep 0.01; done";
+    let mut node = cluster.start(&["--restart-on-change", "--", "sh", "-c", script]);
+    node.log_until("is up one");
+    let sleeping = cluster.sandbox.read("sleeping");
+    cluster.change("two");
+    node.log_until("is up two");
+    // Until its new parent collects it, a dead process is a zombie.
+    let stat = format!("/proc/{}/stat", sleeping.trim());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(Instant::now() < deadline, "it still runs");
+        std::thread::yield_now();
+    }
+    let second = cluster.sandbox.read("sleeping");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 0);
+    let pid = rustix::process::Pid::from_raw(second.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
 }

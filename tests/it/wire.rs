@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod phases;
 mod rejections;
+mod runs;
 mod value_rights;
 mod value_secrets;
 mod values;

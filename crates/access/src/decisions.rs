@@ -403,7 +403,8 @@ mod tests {
                 let decided = decide(&policy, presents, None, |principal| {
                     authorize(&policy, &principal, action, Resource::Namespace(namespace))
                 });
-                let expected = if [read, write].contains(&action) {
+                let is_of_values = [read, write].contains(&action);
+                let expected = if is_of_values {
                     allowed.contains(&action)
                 } else {
                     ["token:ops", "certificate:ops-1"].contains(&presents)

@@ -40,7 +40,7 @@ use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, JoinerId, NodeRegistration,
 };
 use cfgsync_wire::{
-    ClusterBody, GenerationBody, GenerationEntry, NodeBody, NodeEntry, PayloadLimits,
+    ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,
     ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
@@ -419,6 +419,13 @@ impl Client {
     /// Clears a failure of [`Client::fail`] or of a deadline.
     pub async fn reset(&self) -> Result<Response<()>, CallError> {
         self.send_empty(Method::POST, "/v1/reset", RequestOptions::default())
+            .await
+    }
+
+    /// Renews the lease of a node, which this client acts as.
+    pub async fn renew(&self, id: &Identifier) -> Result<Response<LeaseBody>, CallError> {
+        let options = RequestOptions::default();
+        self.send_json(Method::PUT, &format!("/v1/nodes/{id}/lease"), options)
             .await
     }
 

@@ -33,6 +33,8 @@ pub struct Supervisor {
     child: Child,
     /// Whether the child leads a process group of its own.
     leads_group: bool,
+    /// The process id that the child has or had.
+    first_pid: Option<Pid>,
     kill_timeout: Duration,
     /// When the child is killed. `None` until it is asked to stop.
     kill_at: Option<Instant>,
@@ -67,6 +69,7 @@ impl Supervisor {
         }
         let child = command.kill_on_drop(true).spawn()?;
         Ok(Self {
+            first_pid: pid_of(&child),
             child,
             leads_group,
             kill_timeout,
@@ -76,8 +79,7 @@ impl Supervisor {
 
     /// Returns the process id. `None` after [`Supervisor::wait`] has returned the exit status.
     pub fn pid(&self) -> Option<Pid> {
-        let id = i32::try_from(self.child.id()?).ok()?;
-        Pid::from_raw(id)
+        pid_of(&self.child)
     }
 
     /// Waits for the end of the child. Kills it if it was asked to stop and the kill timeout has passed.
@@ -144,6 +146,15 @@ impl Supervisor {
         }
     }
 
+    /// Kills the processes that an ended child has left in a process group of its own, so that a new child can take its
+    /// place, for example at the same port. Call it right after [`Supervisor::wait`].
+    pub fn kill_rest(&self) {
+        // While such a process is left, the kernel gives the number to no other group.
+        if let Some(group) = self.first_pid.filter(|_| self.leads_group) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
     /// Kills the child, and its whole process group if it leads one.
     pub fn kill(&mut self) {
         // The process id cannot belong to another process: the child has not been waited for.
@@ -153,6 +164,11 @@ impl Supervisor {
             let _ = self.child.start_kill();
         }
     }
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    let id = i32::try_from(child.id()?).ok()?;
+    Pid::from_raw(id)
 }
 
 impl Drop for Supervisor {

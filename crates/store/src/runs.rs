@@ -8,7 +8,7 @@ use cfgsync_model::{Fence, Identifier, Revision, Run, RunName, RunState};
 /// All runs. Cloning is cheap, because clones share unchanged data.
 #[derive(Debug, Clone, Default)]
 pub struct Runs {
-    runs: OrdMap<RunName, Run>,
+    by_name: OrdMap<RunName, Run>,
     /// The highest fence of all runners so far.
     newest_fence: Fence,
     /// The revision of the newest change.
@@ -18,12 +18,12 @@ pub struct Runs {
 impl Runs {
     /// Returns a run.
     pub fn get(&self, name: &str) -> Option<&Run> {
-        self.runs.get(name)
+        self.by_name.get(name)
     }
 
     /// Returns all runs, in the order of their names.
     pub fn all(&self) -> impl Iterator<Item = (&RunName, &Run)> {
-        self.runs.iter()
+        self.by_name.iter()
     }
 
     /// Returns the revision of the newest change.
@@ -51,7 +51,7 @@ impl Runs {
 
     /// Inserts a run, as a snapshot of the state recorded it.
     pub(crate) fn insert(&mut self, name: RunName, run: Run) {
-        self.runs.insert(name, run);
+        self.by_name.insert(name, run);
     }
 
     /// Applies one change at `revision`. Returns `None` if it is in effect already.
@@ -73,7 +73,7 @@ impl Runs {
                 self.end(&name, &runner, fence, is_done)?.map(|mut run| {
                     run.state = RunState::Done(output);
                     (run.at, run.revision) = (at, revision);
-                    self.runs.insert(name.clone(), run);
+                    self.by_name.insert(name.clone(), run);
                     EventKind::RunDone {
                         name,
                         identifier: runner,
@@ -94,7 +94,7 @@ impl Runs {
                     run.failures += 1;
                     run.last_error = Some(reason.clone());
                     (run.at, run.revision) = (at, revision);
-                    self.runs.insert(name.clone(), run);
+                    self.by_name.insert(name.clone(), run);
                     EventKind::RunFailed {
                         name,
                         identifier: runner,
@@ -103,7 +103,7 @@ impl Runs {
                     }
                 })
             }
-            RunChange::Forget(name) => match self.runs.remove(&name) {
+            RunChange::Forget(name) => match self.by_name.remove(&name) {
                 Some(_) => Some(EventKind::RunForgotten { name }),
                 None => return Err(RunRejection::NoRun(name)),
             },
@@ -123,7 +123,7 @@ impl Runs {
         has_ended: impl Fn(&RunState) -> bool,
     ) -> Result<Option<Run>, RunRejection> {
         let fenced = || RunRejection::Fenced(name.clone());
-        let run = self.runs.get(name).ok_or_else(fenced)?;
+        let run = self.by_name.get(name).ok_or_else(fenced)?;
         if run.fence != fence || run.runner != *runner {
             return Err(fenced());
         }
@@ -139,7 +139,7 @@ impl Runs {
         claim: NewClaim,
         revision: Revision,
     ) -> Result<Option<EventKind>, RunRejection> {
-        let known = self.runs.get(&claim.name);
+        let known = self.by_name.get(&claim.name);
         let of_round = known.filter(|run| run.generation >= claim.generation);
         let (mut failures, mut last_error) = match of_round {
             Some(run) => (run.failures, run.last_error.clone()),
@@ -172,7 +172,7 @@ impl Runs {
             _ => {}
         }
         let max = claim.runs_max;
-        if known.is_none() && self.runs.len() >= max {
+        if known.is_none() && self.by_name.len() >= max {
             return Err(CapacityExceeded::Runs { max }.into());
         }
         self.newest_fence = Fence(self.newest_fence.0 + 1);
@@ -188,7 +188,7 @@ impl Runs {
             at: claim.at,
             revision,
         };
-        self.runs.insert(claim.name.clone(), run);
+        self.by_name.insert(claim.name.clone(), run);
         Ok(Some(EventKind::RunClaimed {
             name: claim.name,
             identifier: claim.runner,

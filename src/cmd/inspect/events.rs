@@ -24,7 +24,7 @@ pub(super) struct EventsArgs {
     )]
     since: Since,
     /// Print the events that follow as well, as they happen
-    #[arg(long)]
+    #[arg(long, env = "CFGSYNC_FOLLOW")]
     follow: bool,
     /// Print only events with this name, such as node_registered; may be repeated
     #[arg(

@@ -145,6 +145,7 @@ impl<'a> Child<'a> {
             self.log_end(status);
             return Ok(ChildEvent::Ended(Exit::of_status(status)));
         };
+        self.supervisor.kill_rest();
         self.supervisor = spawn(self.command, self.settings, &variables)?;
         self.pid = self.supervisor.pid();
         self.own.note(self.pid);

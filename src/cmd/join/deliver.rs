@@ -22,7 +22,9 @@ use super::{
     resolve::Plan,
     watch::Check,
 };
-use crate::cmd::{orphans::OwnChildren, output, progress::counted};
+use crate::cmd::{
+    orphans::OwnChildren, output, progress::counted, settings::variables::STAGED_VARIABLE,
+};
 
 /// Up to this number of files, the log names each of them.
 const NAMED_MAX: usize = 10;
@@ -154,7 +156,7 @@ async fn run_check(
         timeout: check.timeout,
         own,
     };
-    let staged = ("CFGSYNC_STAGED", mirror.path().as_os_str().to_owned());
+    let staged = (STAGED_VARIABLE, mirror.path().as_os_str().to_owned());
     let run = hook.run(&[facts, &[staged]].concat()).await;
     run.map_err(|HookFailure { problem, output }| JoinFailure::Check { problem, output })
 }

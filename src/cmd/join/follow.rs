@@ -260,7 +260,11 @@ impl<'a> Follower<'a> {
                     return None;
                 }
                 Err(error) => {
-                    let problem = format!("cannot write {}: {error}", name_of(&payload));
+                    let problem = format!(
+                        "cannot write {}: {error}{}",
+                        name_of(&payload),
+                        remedy(&error)
+                    );
                     not_before = Instant::now() + self.pause_after(&problem, failures);
                     failures += 1;
                 }
@@ -402,6 +406,15 @@ fn is_about_payload(error: &JoinFailure) -> bool {
         JoinFailure::Join(error) => matches!(error, JoinError::Route(_) | JoinError::Unusable(_)),
         _ => false,
     }
+}
+
+/// Returns the way out, in parentheses.
+fn remedy(error: &JoinFailure) -> String {
+    match error {
+        JoinFailure::Join(JoinError::Disk(error)) => error.hint().map(|hint| format!(" ({hint})")),
+        _ => None,
+    }
+    .unwrap_or_default()
 }
 
 fn name_of(payload: &ReceivedPayload) -> String {

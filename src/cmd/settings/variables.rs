@@ -15,6 +15,9 @@ use crate::cmd::{Cli, credentials::TOKEN_VARIABLE};
 /// The variable with the seat of a node, which `join` sets for CMD. It is no flag's variable.
 pub(crate) const SEAT_VARIABLE: &str = "CFGSYNC_SEAT";
 
+/// The variable with the copies of the files, which `join` sets for the command of `--check`. It is no flag's variable.
+pub(crate) const STAGED_VARIABLE: &str = "CFGSYNC_STAGED";
+
 /// The beginning of the names of all variables.
 const PREFIX: &str = "CFGSYNC_";
 
@@ -73,6 +76,7 @@ fn unknown(set: &[(String, String)]) -> Vec<String> {
         .values()
         .filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()))
         .chain([TOKEN_VARIABLE, SEAT_VARIABLE].map(str::to_owned))
+        .chain([STAGED_VARIABLE.to_owned()])
         .collect();
     let unknown = set
         .iter()

@@ -5,7 +5,7 @@ use cfgsync_model::ValueKey;
 use cfgsync_wire::AliasBody;
 use clap::{Args, Subcommand};
 
-use super::shown::time_of;
+use super::{error::of_alias, shown::time_of};
 use crate::cmd::{
     error::CommandError,
     exit::Exit,
@@ -62,11 +62,12 @@ pub(super) async fn run(client: &Client, args: AliasArgs) -> Result<Exit, Comman
             print_as(output, &aliases, |aliases| table(aliases))?;
         }
         AliasCommand::Set { name, target } => {
-            client.set_alias(&name, &target).await?;
+            let set = client.set_alias(&name, &target).await;
+            set.map_err(of_alias)?;
             tracing::info!("{name} is an alias of {target}");
         }
         AliasCommand::Rm { name } => {
-            client.delete_alias(&name).await?;
+            client.delete_alias(&name).await.map_err(of_alias)?;
             tracing::info!("deleted the alias {name}");
         }
     }

@@ -66,8 +66,12 @@ pub(super) async fn of_read(
         return error.into();
     };
     match body.reason.as_deref() {
-        Some("not_found" | "version_not_found") => {
+        Some("not_found") => {
             let hint = hint(client, address, &body.message).await;
+            CommandError::new(Exit::No, &body.message).hint(hint)
+        }
+        Some("version_not_found") => {
+            let hint = format!("`cfgsync values history {address}` lists the versions");
             CommandError::new(Exit::No, &body.message).hint(hint)
         }
         _ => error.into(),
@@ -93,6 +97,21 @@ pub(super) async fn of_change(
             "in JSON, a text has quotes, as in '\"a b\"'; with --codec text, the content is the text itself"
                 .to_owned()
         }
+        _ => return error.into(),
+    };
+    CommandError::from(error).hint(hint)
+}
+
+/// Returns the error of changing an alias.
+pub(super) fn of_alias(error: CallError) -> CommandError {
+    let hint = match &error {
+        CallError::Refused { body, .. } => match body.reason.as_deref() {
+            Some("alias_exists") => {
+                "choose another name, or delete the alias or the value first; `cfgsync values alias ls` lists the aliases"
+            }
+            Some("not_found" | "alias_chain") => "`cfgsync values alias ls` lists the aliases",
+            _ => return error.into(),
+        },
         _ => return error.into(),
     };
     CommandError::from(error).hint(hint)

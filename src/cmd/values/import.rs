@@ -122,6 +122,9 @@ fn of_import(error: CallError) -> CommandError {
             "divide the file, and import the parts one after another without --prune"
         }
         CallError::Refused { body, .. } => match body.reason.as_deref() {
+            Some("invalid_value") if body.message.contains("has no content") => {
+                "nothing was changed; export the file with --reveal to include the contents of secrets"
+            }
             Some("invalid_value") => "nothing was changed; correct the value in the file",
             Some("other_version") => "nothing was changed; import again",
             _ => return error.into(),

@@ -131,9 +131,9 @@ impl Rollouts {
             tracing::info!(
                 event = "rollout_started",
                 generation = newest.generation.number.0,
-                "generation {} is handed to {} nodes one after the other",
-                newest.generation.number,
-                queue.len()
+                nodes = queue.len(),
+                "generation {} is rolled out: nodes with an older one get it in turn",
+                newest.generation.number
             );
         }
         self.newest = Some(Rollout::new(newest.generation.number, rule, queue));
@@ -268,9 +268,12 @@ impl Reconciler {
                     event = "rollout_stopped",
                     generation = generation.0,
                     reason = %stopped,
-                    "the roll-out of generation {generation} is stopped: {stopped}; {} nodes keep older files; continue with \
-                     `cfgsync rollout resume`",
-                    rollout.held_back().len()
+                    "the roll-out of generation {generation} is stopped: {stopped}; {} older files; continue with `cfgsync rollout \
+                     resume`",
+                    match rollout.held_back().len() {
+                        1 => "1 other node keeps".to_owned(),
+                        count => format!("{count} other nodes keep"),
+                    }
                 );
             }
         } else if rollout.is_complete() {

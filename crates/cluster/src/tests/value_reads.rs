@@ -250,6 +250,13 @@ async fn secret_value_does_not_get_into_a_readable_file() {
         "declared: prod/app/a is a secret value, and file is not a secret file; make all files of this materializer \
          secret, or do not read the value"
     );
+    // A secret stays one when it is set again.
+    let delete = ValueCommand::Delete {
+        namespace: "prod".parse().unwrap(),
+        key: "app/a".parse().unwrap(),
+        if_version: None,
+    };
+    cluster.change_values(vec![delete]).await.unwrap();
     cluster.set("prod/app/a", "1").await;
     assert_eq!(cluster.file().await, (2, "true".to_owned()));
 }
