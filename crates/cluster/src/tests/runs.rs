@@ -56,7 +56,7 @@ fn fence(answer: RunAnswer) -> Fence {
     }
 }
 
-fn is_fenced(result: Result<(), Refusal>) -> bool {
+fn is_fenced(result: &Result<(), Refusal>) -> bool {
     matches!(result, Err(Refusal::Run(RunRejection::Fenced(_))))
 }
 
@@ -102,14 +102,14 @@ async fn late_success_of_a_runner_that_was_replaced_is_refused() {
     // The runner stops, and the other one takes over when the lease has ended.
     let second = fence(cluster.claims("b").await);
     assert!(begun.elapsed() >= LEASE + LEASE / 2 && second > first);
-    assert!(is_fenced(cluster.done("a", first).await));
+    assert!(is_fenced(&cluster.done("a", first).await));
     assert!(is_fenced(
-        cluster.renew_run(&name, &runner, first).map(drop)
+        &cluster.renew_run(&name, &runner, first).map(drop)
     ));
     cluster.done("b", second).await.unwrap();
     // The answer to the first request was lost.
     cluster.done("b", second).await.unwrap();
-    assert!(is_fenced(cluster.done("a", first).await));
+    assert!(is_fenced(&cluster.done("a", first).await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn failures_pass_the_run_on_until_the_tries_are_used_up() {
     assert_eq!((runs.len(), &*runs[0].state), (1, "running"));
     // The runner of a forgotten run cannot end it.
     cluster.forget_run("init".parse().unwrap()).await.unwrap();
-    assert!(is_fenced(cluster.done("a", third).await));
+    assert!(is_fenced(&cluster.done("a", third).await));
 }
 
 #[tokio::test(start_paused = true)]
