@@ -14,7 +14,7 @@ use super::{
 
 /// Renew the lease of this node
 ///
-/// With `lease:` in the spec, the server removes a node that gives no sign of life. A `join` that waits or follows changes
+/// With `lease:` in the spec, the server removes a node that sends no requests. A `join` that waits or follows changes
 /// renews the lease by itself. From its first renewal on, the lease also binds a node that has received its files.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

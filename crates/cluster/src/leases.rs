@@ -1,11 +1,11 @@
-//! Leases of nodes: how long a registered node counts without a sign of life.
+//! Leases of nodes: how long a registered node counts without a request.
 //!
 //! A node renews its lease by a request that waits, by a fetch, by a registration, or by an explicit renewal. Until it has
 //! received its files, its lease binds it. After that, the lease binds only a node that follows changes or has renewed
 //! explicitly: a `join` that became its program is silent, and stays.
 //!
 //! Leases are in memory, on the server's monotonic clock. A renewal changes no state and causes no render. After a
-//! restart, all leases begin anew.
+//! restart, all leases start again.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ pub(crate) struct Leases {
 
 #[derive(Clone, Copy)]
 struct Lease {
-    /// The time of the last sign of life.
+    /// The time of the last request.
     seen: Instant,
     /// Whether the node has received its files since it registered.
     has_files: bool,
@@ -70,7 +70,7 @@ impl Leases {
         }
     }
 
-    /// Notes a sign of life of a node.
+    /// Notes a request of a node.
     pub(crate) fn on_seen(&self, identifier: &str) {
         self.update(identifier, |_| {});
     }

@@ -35,7 +35,7 @@ pub(super) struct RawSpec {
     pub(super) ready: Option<Value>,
     /// The operators' values that must be set before the set of nodes counts as complete, as `NAMESPACE/KEY`.
     pub(super) requires: Option<Vec<String>>,
-    /// The time, at least 1 s, for which a node counts without a sign of life. A waiting or following `join` renews it. A node that
+    /// The time, at least 1 s, after which a node that sends no requests is removed. A waiting or following `join` renews it. A node that
     /// has received its files and neither follows nor renews is not removed.
     pub(super) lease: Option<DurationText>,
     /// The order in which nodes that have an older generation get a new one. Without it, all get it at once.

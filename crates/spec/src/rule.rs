@@ -166,7 +166,7 @@ impl RuleBuilder {
         self
     }
 
-    /// Removes nodes that give no sign of life for this time, at least 1 s. The default is to keep them.
+    /// Removes nodes that send no requests for this time, at least 1 s. The default is to keep them.
     pub fn lease(mut self, time: Duration) -> Self {
         self.lease = Some(time);
         self

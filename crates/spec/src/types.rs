@@ -25,7 +25,7 @@ pub struct Spec {
     pub ready: Option<ReadyRule>,
     /// The operators' values that must be set before the set of nodes counts as complete.
     pub requires: BTreeSet<ValueName>,
-    /// The time for which a node counts without a sign of life. Without it, a silent node counts forever.
+    /// The time after which a node that sends no requests is removed. Without it, such a node stays.
     pub lease: Option<Duration>,
     /// The order in which nodes get a new generation. Without it, all nodes get it at once.
     pub rollout: Option<RolloutRule>,

@@ -111,7 +111,7 @@ pub struct NodeEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaseState {
-    /// The node has given a sign of life in time.
+    /// The node has sent a request in time.
     Valid,
     /// The node has not. It stays registered until it is removed, and in a sealed cluster that refuses removals.
     Expired,

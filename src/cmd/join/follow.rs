@@ -307,7 +307,7 @@ impl<'a> Follower<'a> {
         events.finish().await
     }
 
-    /// Waits until this time. Meanwhile it follows the server, as a sign of life and for a newer payload than `held`.
+    /// Waits until this time. Meanwhile it follows the server, for a newer payload than `held`, and so that its lease does not expire.
     async fn receive_until(
         &mut self,
         until: Instant,
@@ -326,7 +326,7 @@ impl<'a> Follower<'a> {
         None
     }
 
-    /// Does the action after a change. Meanwhile it holds a request at the server, as a sign of life.
+    /// Does the action after a change. Meanwhile it holds a request at the server, so that its lease does not expire.
     async fn act(&mut self, facts: &[(&'static str, OsString)]) {
         let mut held = self.held;
         let mut acting = pin!(action::act(self.settings, &self.own, facts));
