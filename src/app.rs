@@ -37,7 +37,7 @@ pub struct Service {
     pub http: HttpConfig,
     /// The store, as [`open_store`] returns it. Without one the server keeps its state in memory.
     pub store: Option<Arc<dyn Store>>,
-    /// What a store in memory keeps of the past.
+    /// The bounds of a store in memory.
     pub history: History,
     /// The wall clock.
     pub clock: WallClock,
@@ -45,7 +45,7 @@ pub struct Service {
     pub status: Option<watch::Sender<String>>,
 }
 
-/// What a store keeps of the past.
+/// The bounds on the generations and events that a store keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History {
     /// The number of generations, for operators.

@@ -42,7 +42,7 @@ pub(crate) struct Phase {
     pub(crate) call: Arc<dyn Fn(usize) -> Call + Send + Sync>,
 }
 
-/// What the phases of a run have in common.
+/// The parts that the phases of a run share.
 #[derive(Clone, Copy)]
 pub(crate) struct Conditions {
     /// The process of the server.

@@ -213,7 +213,7 @@ impl ServeArgs {
         self.access.may_be_exposed() || self.tls.authenticates()
     }
 
-    /// What the store keeps of the past.
+    /// Returns the bounds on the generations and events that the store keeps.
     fn history(&self) -> History {
         History {
             generations: self.history.into(),

@@ -343,7 +343,7 @@ impl DeliveryOptions {
     }
 }
 
-/// What the staging of a delivery found.
+/// The result of staging a delivery.
 struct StagedFiles {
     stale: Vec<StaleFile>,
     unread_receipt: Option<ReceiptError>,

@@ -170,7 +170,7 @@ struct Shared {
     event_frames: EventFrames,
     /// The state of the cluster, for watchers.
     readiness: watch::Sender<Arc<ReadinessNews>>,
-    /// What happens to the server, as frames for watchers.
+    /// The notices of the server, as frames for watchers.
     notices: broadcast::Sender<Bytes>,
     commands: mpsc::Sender<Command>,
     /// First deliveries that the reconciler has not recorded yet.

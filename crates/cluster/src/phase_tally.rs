@@ -51,7 +51,7 @@ pub(crate) struct Tally {
     state: watch::Sender<PhaseState>,
 }
 
-/// What one node has reached.
+/// The progress of one node.
 enum NodeState {
     Reached,
     Missing,

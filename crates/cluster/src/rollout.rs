@@ -60,7 +60,7 @@ pub(crate) struct Advanced {
     pub(crate) has_changed: bool,
 }
 
-/// What a node has reported about a generation.
+/// The report of a node about a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reported {
     /// Neither the phase nor a failure.
@@ -71,7 +71,7 @@ pub(crate) enum Reported {
     Failure(Option<String>),
 }
 
-/// What is known about the nodes at one moment.
+/// The known facts about the nodes at one moment.
 pub(crate) trait Nodes {
     /// Returns whether the node is registered.
     fn is_member(&self, identifier: &Identifier) -> bool;

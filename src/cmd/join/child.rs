@@ -34,7 +34,7 @@ pub(super) struct Child<'a> {
     is_stopping: bool,
 }
 
-/// What a delivery does to CMD.
+/// The effect of a delivery on CMD.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Applied {
     /// Nothing is left to do.

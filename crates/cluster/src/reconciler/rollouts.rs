@@ -165,7 +165,7 @@ fn body_of(rollout: &Rollout) -> RolloutBody {
     }
 }
 
-/// What the state and the requests say about nodes.
+/// The nodes, as the state and the requests describe them.
 struct KnownNodes<'a> {
     shared: &'a Shared,
     state: &'a State,

@@ -159,7 +159,7 @@ pub(in super::super) async fn fetch_tagged(
         Some(_) => AccessKind::Delivery,
         None => context.access_kind(),
     };
-    // What the process has registered, so that it learns if another machine takes its place.
+    // The registration of the process, so that it learns if another machine takes its place.
     let own = joiner.and_then(|joiner| {
         let known = coordinator.registration(&identifier)?;
         (known.origin.joiner == Some(joiner)).then_some(known.registration)
