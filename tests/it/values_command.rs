@@ -177,10 +177,18 @@ fn missing_value_is_answered_with_the_nearest_name() {
         let warning = "the namespace prodution has no values; did you mean `production`?";
         assert!(log.contains(warning), "{log}");
     }
-    for address in ["production", "production/", "/app", "a b/c"] {
+    for (address, expected) in [
+        (
+            "production",
+            "must be NAMESPACE/KEY, such as production/app/timeout",
+        ),
+        ("production/", "a key must not be empty"),
+        ("/app", "a namespace must not be empty"),
+        ("a b/c", "namespace \"a b\" contains ' '"),
+    ] {
         let (exit, _, log) = values.run(&["get", address]);
         assert_eq!(exit, 2, "{log}");
-        assert!(log.contains("expected NAMESPACE/KEY"), "{log}");
+        assert!(log.contains(expected), "{log}");
     }
 }
 

@@ -1,11 +1,12 @@
 //! `cfgsync values diff`: compares two versions of a value.
 
 use cfgsync_client::Client;
+use cfgsync_model::ValueName;
 use cfgsync_wire::EntryBody;
 use clap::Args;
 use serde::Serialize;
 
-use super::{ValuesError, address::ValueAddress, error::of_read, shown::bytes_of};
+use super::{ValuesError, error::of_read, shown::bytes_of};
 use crate::cmd::{
     diff::unified_bytes,
     error::CommandError,
@@ -22,7 +23,7 @@ use crate::cmd::{
 pub(super) struct DiffArgs {
     /// The namespace and the key, or an alias of the key
     #[arg(value_name = "NAMESPACE/KEY")]
-    address: ValueAddress,
+    address: ValueName,
     /// The older version [default: the one before the newest]
     #[arg(value_name = "V1", value_parser = clap::value_parser!(u64).range(1..))]
     from: Option<u64>,
@@ -67,7 +68,7 @@ pub(super) async fn run(client: &Client, args: DiffArgs) -> Result<Exit, Command
 
 async fn compare(client: &Client, args: &DiffArgs) -> Result<Difference, CommandError> {
     let address = &args.address;
-    let ValueAddress { namespace, key } = address;
+    let ValueName { namespace, key } = address;
     let (v1, v2) = match (args.from, args.to) {
         (Some(v1), Some(v2)) => (v1, v2),
         (from, to) => {
@@ -122,11 +123,7 @@ async fn compare(client: &Client, args: &DiffArgs) -> Result<Difference, Command
 }
 
 /// Returns the difference for people: a line for another codec, and the unified diff.
-fn document(
-    address: &ValueAddress,
-    old: &EntryBody,
-    new: &EntryBody,
-) -> Result<String, ValuesError> {
+fn document(address: &ValueName, old: &EntryBody, new: &EntryBody) -> Result<String, ValuesError> {
     let mut text = String::new();
     if old.codec != new.codec {
         text.push_str(&format!("codec: {} → {}\n", old.codec, new.codec));

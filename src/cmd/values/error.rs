@@ -3,10 +3,9 @@
 use std::{io, path::PathBuf};
 
 use cfgsync_client::{CallError, Client};
-use cfgsync_model::Namespace;
+use cfgsync_model::{Namespace, ValueName};
 use cfgsync_support::{bounded_file::ReadError, nearest::did_you_mean_suffix};
 
-use super::address::ValueAddress;
 use crate::cmd::{error::CommandError, exit::Exit};
 
 /// The reason why a value was not shown or not set.
@@ -59,7 +58,7 @@ pub(crate) enum ValuesError {
 /// Returns the error of reading a value. A missing value is the answer "no", and the message has the nearest name.
 pub(super) async fn of_read(
     client: &Client,
-    address: &ValueAddress,
+    address: &ValueName,
     error: CallError,
 ) -> CommandError {
     let CallError::Refused { body, .. } = &error else {
@@ -81,7 +80,7 @@ pub(super) async fn of_read(
 /// Returns the error of changing a value, which has the nearest name if there is no such value.
 pub(super) async fn of_change(
     client: &Client,
-    address: &ValueAddress,
+    address: &ValueName,
     error: CallError,
 ) -> CommandError {
     let CallError::Refused { body, .. } = &error else {
@@ -118,7 +117,7 @@ pub(super) fn of_alias(error: CallError) -> CommandError {
 }
 
 /// Returns what to do about a value that does not exist.
-async fn hint(client: &Client, address: &ValueAddress, message: &str) -> String {
+async fn hint(client: &Client, address: &ValueName, message: &str) -> String {
     let namespace = &address.namespace;
     let list = format!("`cfgsync values ls {namespace}` lists the values of the namespace");
     // The server compares only the keys of this namespace.

@@ -1,10 +1,10 @@
 //! `cfgsync values get`: prints a value.
 
 use cfgsync_client::Client;
+use cfgsync_model::ValueName;
 use clap::{Args, ValueEnum};
 
 use super::{
-    address::ValueAddress,
     error::of_read,
     shown::{ShownValue, bytes_of},
 };
@@ -24,7 +24,7 @@ use crate::cmd::{
 pub(super) struct GetArgs {
     /// The namespace and the key, or an alias of the key
     #[arg(value_name = "NAMESPACE/KEY")]
-    address: ValueAddress,
+    address: ValueName,
     /// The version to print [default: the current one]
     #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
     number: Option<u64>,
@@ -54,7 +54,7 @@ enum ValueFormat {
 }
 
 pub(super) async fn run(client: &Client, args: GetArgs) -> Result<Exit, CommandError> {
-    let ValueAddress { namespace, key } = &args.address;
+    let ValueName { namespace, key } = &args.address;
     let found = match args.number {
         None => client.value(namespace, key, args.reveal).await,
         Some(number) => {

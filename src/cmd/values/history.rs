@@ -1,11 +1,11 @@
 //! `cfgsync values history`: lists the versions of a value.
 
 use cfgsync_client::Client;
+use cfgsync_model::ValueName;
 use cfgsync_wire::EntryBody;
 use clap::Args;
 
 use super::{
-    address::ValueAddress,
     error::of_read,
     shown::{ShownValue, cell_of, time_of},
 };
@@ -23,7 +23,7 @@ use crate::cmd::{
 pub(super) struct HistoryArgs {
     /// The namespace and the key, or an alias of the key
     #[arg(value_name = "NAMESPACE/KEY")]
-    address: ValueAddress,
+    address: ValueName,
     /// Output format
     #[arg(
         short,
@@ -39,7 +39,7 @@ pub(super) struct HistoryArgs {
 }
 
 pub(super) async fn run(client: &Client, args: HistoryArgs) -> Result<Exit, CommandError> {
-    let ValueAddress { namespace, key } = &args.address;
+    let ValueName { namespace, key } = &args.address;
     let mut entries = Vec::new();
     let mut cursor = String::new();
     loop {

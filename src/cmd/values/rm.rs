@@ -1,9 +1,10 @@
 //! `cfgsync values rm`: deletes a value.
 
 use cfgsync_client::Client;
+use cfgsync_model::ValueName;
 use clap::Args;
 
-use super::{address::ValueAddress, error::of_change};
+use super::error::of_change;
 use crate::cmd::{error::CommandError, exit::Exit};
 
 /// Delete a value; its history stays, and a value that is set again continues with the next version
@@ -14,7 +15,7 @@ use crate::cmd::{error::CommandError, exit::Exit};
 pub(super) struct RmArgs {
     /// The namespace and the key, or an alias of the key
     #[arg(value_name = "NAMESPACE/KEY")]
-    address: ValueAddress,
+    address: ValueName,
     /// Delete the value only if this is its version now
     #[arg(
         long,

@@ -6,12 +6,12 @@ use std::{
 };
 
 use cfgsync_client::Client;
-use cfgsync_model::{Codec, VALUE_MAX_BYTES, WriteMode};
+use cfgsync_model::{Codec, VALUE_MAX_BYTES, ValueName, WriteMode};
 use cfgsync_support::bounded_file;
 use cfgsync_wire::SetBody;
 use clap::Args;
 
-use super::{ValuesError, address::ValueAddress, error::of_change};
+use super::{ValuesError, error::of_change};
 use crate::cmd::{error::CommandError, exit::Exit, parsers::duration};
 
 /// The file that stands for standard input.
@@ -33,7 +33,7 @@ const STDIN: &str = "/dev/stdin";
 pub(super) struct SetArgs {
     /// The namespace and the key, or an alias of the key
     #[arg(value_name = "NAMESPACE/KEY")]
-    address: ValueAddress,
+    address: ValueName,
     /// The content; `-` reads it from standard input
     #[arg(
         value_name = "CONTENT",
@@ -98,7 +98,7 @@ pub(super) async fn run(client: &Client, args: SetArgs) -> Result<Exit, CommandE
         secret: args.secret,
         ttl_seconds: args.ttl.map(|ttl| ttl.as_secs()),
     };
-    let ValueAddress { namespace, key } = &args.address;
+    let ValueName { namespace, key } = &args.address;
     let set = client.set_value(namespace, key, &value, args.if_version);
     match set.await {
         Ok(response) => {
