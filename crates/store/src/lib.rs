@@ -38,7 +38,7 @@ pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{Event, EventKind};
 pub use event_history::{EventBounds, PositionedEvent};
-pub use journal::{DirectoryConfig, DirectoryContents, Relocation};
+pub use journal::{DirectoryConfig, DirectoryContents, Relocation, shared_log};
 pub use memory::MemoryStore;
 pub use phase_change::NewReport;
 pub use phases::Phases;

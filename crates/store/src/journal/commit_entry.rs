@@ -36,7 +36,7 @@ enum CommitContent<'a> {
 
 /// The encoding of one change of a batch.
 #[derive(Serialize, Deserialize)]
-enum ChangeEntry<'a> {
+pub(super) enum ChangeEntry<'a> {
     Register(#[serde(borrow)] NodeEntry<'a>),
     Remove(&'a str),
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
@@ -140,7 +140,7 @@ pub(super) fn replay_seal(
 }
 
 impl<'a> ChangeEntry<'a> {
-    fn of(change: &'a Change) -> Self {
+    pub(super) fn of(change: &'a Change) -> Self {
         match change {
             // Bounds and conditions were checked before the change was accepted.
             Change::Register {
@@ -179,7 +179,7 @@ impl<'a> ChangeEntry<'a> {
         }
     }
 
-    fn change(self) -> Result<Change, DecodeError> {
+    pub(super) fn change(self) -> Result<Change, DecodeError> {
         match self {
             Self::Register(node) => node.registration().map(Change::register),
             Self::RegisterFrom(node, origin) => Ok(Change::Register {

@@ -233,6 +233,10 @@ impl<'a> SealEntry<'a> {
         }
     }
 
+    pub(super) fn digest(&self) -> Digest {
+        Digest::from_bytes(self.digest)
+    }
+
     /// Returns the generation that follows `before`, without its files.
     pub(super) fn generation(
         &self,

@@ -141,7 +141,7 @@ impl<'a> VersionEntry<'a> {
 }
 
 impl BoundsEntry {
-    fn of(bounds: ValueBounds) -> Self {
+    pub(super) fn of(bounds: ValueBounds) -> Self {
         Self {
             keys_max: bounds.keys_max as u64,
             total_max_bytes: bounds.total_max_bytes as u64,
@@ -149,7 +149,7 @@ impl BoundsEntry {
         }
     }
 
-    fn bounds(&self) -> ValueBounds {
+    pub(super) fn bounds(&self) -> ValueBounds {
         let limit = |number| usize::try_from(number).unwrap_or(usize::MAX);
         ValueBounds {
             keys_max: limit(self.keys_max),

@@ -1,0 +1,45 @@
+//! The store of several servers: a log of changes in etcd.
+//!
+//! Every server appends its changes to one log below a prefix in etcd, and every server reads all of it. The order of the
+//! log is etcd's own, and so each server comes to the same state (`cfgsync_store::shared_log`). A request on its way to
+//! etcd takes this path: [`EtcdStore`] → `writer` (one entry at a time) → etcd → `follower` (one watch) → `view`.
+//!
+//! Invariants:
+//! - The local view is the fold of the log up to one revision of etcd. No reader waits for etcd.
+//! - A change is acknowledged when the view has read it from the log.
+//! - An entry that may have been written is written again under the same key, so it takes effect at most once.
+//! - An entry that this program cannot decode has no effect.
+
+mod endpoint;
+mod error;
+mod settings;
+mod backoff;
+mod keys;
+mod log_value;
+mod parts;
+mod records;
+mod connect;
+mod session;
+mod view;
+mod load;
+mod shared;
+mod follower;
+mod writer;
+mod store;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{EtcdError, EtcdErrorKind};
+pub use settings::EtcdConfig;
+pub use store::EtcdStore;
+
+/// The generated client of etcd's API.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::pedantic,
+    dead_code
+)]
+mod api {
+    tonic::include_proto!("etcdserverpb");
+}

@@ -1,0 +1,326 @@
+//! Reads the whole data of a cluster at one revision of etcd.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    EtcdConfig, EtcdError, EtcdErrorKind,
+    api::{
+        Compare, KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest, compare, request_op,
+    },
+    keys::{Key, Keys},
+    log_value::LogValue,
+    records::{self, FORMAT, MetaRecord, SnapshotRecord, malformed},
+    session::Session,
+    view::{LogRecord, View},
+};
+use cfgsync_model::{Digest, GenerationNumber, Instance};
+use cfgsync_store::{State, shared_log};
+
+/// The number of keys in one page. Each has at most 1.5 MiB.
+const PAGE_KEYS: i64 = 32;
+
+/// The number of times that the data are read again because etcd has compacted them meanwhile.
+const TRIES_MAX: usize = 3;
+
+/// What was read, and the revision of etcd that it shows.
+pub(crate) struct Loaded {
+    pub(crate) view: View,
+    pub(crate) etcd_revision: i64,
+}
+
+/// Reads the data of the cluster, and creates them if there are none.
+pub(crate) async fn load(
+    session: &Session,
+    keys: &Keys,
+    config: &EtcdConfig,
+) -> Result<Loaded, EtcdError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match load_once(session, keys, config).await {
+            Err(error) if error.kind == EtcdErrorKind::Compacted && tries < TRIES_MAX => {}
+            loaded => return loaded,
+        }
+    }
+}
+
+/// The keys of the cluster at one revision, without the parts.
+pub(crate) struct Listed {
+    pub(crate) etcd_revision: i64,
+    etcd_cluster: u64,
+    meta: Option<Bytes>,
+    pub(crate) snapshot: Option<(Bytes, i64)>,
+    references: i64,
+    pub(crate) log: Vec<LogRecord>,
+}
+
+async fn load_once(
+    session: &Session,
+    keys: &Keys,
+    config: &EtcdConfig,
+) -> Result<Loaded, EtcdError> {
+    let mut listed = list(session, keys).await?;
+    if listed.meta.is_none() {
+        create(session, keys, config, listed.etcd_cluster).await?;
+        listed = list(session, keys).await?;
+    }
+    let meta = listed.meta.as_deref().unwrap_or_default();
+    let meta: MetaRecord = records::decode("meta", meta)?;
+    check(&meta, config, listed.etcd_cluster)?;
+
+    let mut state = State::default();
+    let mut generation_parts = BTreeMap::new();
+    let mut applied = 0;
+    let mut snapshot = None;
+    if let Some((bytes, at)) = listed.snapshot {
+        let record: SnapshotRecord = records::decode("snapshot", &bytes)?;
+        let bytes = read_parts(session, keys, &record.parts).await?.concat();
+        state = shared_log::decode_state(meta.instance, &bytes)
+            .map_err(|error| malformed("snapshot", &error))?;
+        let generations = record.generations.iter();
+        generation_parts = generations
+            .map(|(number, parts)| (GenerationNumber(*number), parts.clone()))
+            .collect();
+        applied = record.etcd_revision;
+        snapshot = Some((record, at));
+    }
+    state.bound_events(config.event_bounds);
+    let mut view = View::new(meta, state, applied);
+    view.snapshot = snapshot;
+    view.references = listed.references;
+    view.generation_parts = generation_parts;
+    for record in &listed.log {
+        if view.has_read(record.etcd_revision) {
+            view.note_old(record);
+            continue;
+        }
+        let invalid = |error: &dyn std::fmt::Display| malformed(&View::name_of(record.key), error);
+        let entry = read_entry(session, keys, record).await?;
+        let proposal = shared_log::decode(&entry).map_err(|error| invalid(&error))?;
+        view.take(record, proposal, true)
+            .map_err(|error| invalid(&error))?;
+    }
+    complete_generations(session, keys, &mut view).await?;
+    Ok(Loaded {
+        view,
+        etcd_revision: listed.etcd_revision,
+    })
+}
+
+/// Reads the files of all generations of the view, one generation after the other.
+async fn complete_generations(
+    session: &Session,
+    keys: &Keys,
+    view: &mut View,
+) -> Result<(), EtcdError> {
+    view.forget_old_generations();
+    let mut generations = VecDeque::new();
+    for generation in view.state.generations.iter() {
+        let parts = view.generation_parts.get(&generation.number);
+        let parts = parts.map(Vec::as_slice).unwrap_or_default();
+        let files = read_parts(session, keys, parts).await?.concat();
+        let generation = shared_log::decode_files(files, generation);
+        generations.push_back(Arc::new(generation.map_err(|e| malformed("parts", &e))?));
+    }
+    view.set_generations(generations);
+    Ok(())
+}
+
+/// Returns the entry of the log in `record`, which may be in parts.
+pub(crate) async fn read_entry(
+    session: &Session,
+    keys: &Keys,
+    record: &LogRecord,
+) -> Result<Bytes, EtcdError> {
+    match LogValue::parse(&record.value) {
+        Some(LogValue::Inline(entry)) => Ok(entry),
+        Some(LogValue::Parts(parts)) => {
+            Ok(read_parts(session, keys, &parts).await?.concat().into())
+        }
+        None => Err(malformed(
+            &View::name_of(record.key),
+            &"its form is unknown",
+        )),
+    }
+}
+
+/// Reads parts.
+pub(crate) async fn read_parts(
+    session: &Session,
+    keys: &Keys,
+    digests: &[Digest],
+) -> Result<Vec<Bytes>, EtcdError> {
+    let mut parts = Vec::with_capacity(digests.len());
+    for digest in digests {
+        let key = Key::Part(*digest);
+        let request = RangeRequest {
+            key: keys.full(&key),
+            serializable: true,
+            ..RangeRequest::default()
+        };
+        // A member that is behind does not have it yet.
+        let mut answer = session.range(request.clone()).await?;
+        if answer.kvs.is_empty() {
+            let linearized = RangeRequest {
+                serializable: false,
+                ..request
+            };
+            answer = session.range(linearized).await?;
+        }
+        let part = answer.kvs.pop().map(|kv| Bytes::from(kv.value));
+        let part = part.filter(|part| Digest::of(part) == *digest);
+        parts.push(part.ok_or_else(|| malformed(&key.to_string(), &"it is missing or damaged"))?);
+    }
+    Ok(parts)
+}
+
+/// Reads all keys at one revision, except the parts.
+pub(crate) async fn list(session: &Session, keys: &Keys) -> Result<Listed, EtcdError> {
+    let mut listed = Listed {
+        etcd_revision: 0,
+        etcd_cluster: 0,
+        meta: None,
+        snapshot: None,
+        references: 0,
+        log: vec![],
+    };
+    for (first, end) in keys.all_but_parts() {
+        let mut from = first;
+        loop {
+            let request = RangeRequest {
+                key: from,
+                range_end: end.clone(),
+                limit: PAGE_KEYS,
+                // The first page decides about the revision of all.
+                revision: listed.etcd_revision,
+                ..RangeRequest::default()
+            };
+            let page = session.range(request).await?;
+            if listed.etcd_revision == 0 {
+                let header = page.header.as_ref();
+                listed.etcd_revision = header.map_or(0, |header| header.revision);
+                listed.etcd_cluster = header.map_or(0, |header| header.cluster_id);
+            }
+            let last = page.kvs.last().map(|kv| kv.key.clone());
+            for kv in page.kvs {
+                listed.add(keys, kv);
+            }
+            match last {
+                Some(mut last) if page.more => {
+                    last.push(0);
+                    from = last;
+                }
+                _ => break,
+            }
+        }
+    }
+    listed.log.sort_by_key(|record| record.etcd_revision);
+    Ok(listed)
+}
+
+impl Listed {
+    fn add(&mut self, keys: &Keys, kv: KeyValue) {
+        let value = Bytes::from(kv.value);
+        match keys.name(&kv.key).and_then(Key::parse) {
+            Some(Key::Meta) => self.meta = Some(value),
+            Some(Key::Snapshot) => self.snapshot = Some((value, kv.mod_revision)),
+            Some(Key::References) => self.references = kv.mod_revision,
+            Some(Key::Log(key)) => self.log.push(LogRecord {
+                key,
+                etcd_revision: kv.mod_revision,
+                value,
+            }),
+            Some(Key::Part(_)) | None => {}
+        }
+    }
+}
+
+/// Creates the data of a new cluster, unless another server has done it meanwhile.
+async fn create(
+    session: &Session,
+    keys: &Keys,
+    config: &EtcdConfig,
+    etcd_cluster: u64,
+) -> Result<(), EtcdError> {
+    let mut instance = [0; 16];
+    getrandom::fill(&mut instance).map_err(|error| {
+        let reason = format!("cannot get random numbers for the identity of the store: {error}");
+        EtcdError::new(EtcdErrorKind::Unreachable, reason)
+    })?;
+    let record = MetaRecord {
+        format: FORMAT,
+        created_by: format!("cfgsync {}", env!("CARGO_PKG_VERSION")),
+        cluster: config.cluster.clone(),
+        instance: Instance::from_bytes(instance),
+        revision_base: 0,
+        etcd_cluster,
+    };
+    let key = keys.full(&Key::Meta);
+    let put = PutRequest {
+        key: key.clone(),
+        value: records::encode(&record),
+        lease: 0,
+    };
+    let request = TxnRequest {
+        compare: vec![is_absent(key)],
+        success: vec![put_op(put)],
+        failure: vec![],
+    };
+    session.txn(request).await?;
+    Ok(())
+}
+
+fn check(meta: &MetaRecord, config: &EtcdConfig, etcd_cluster: u64) -> Result<(), EtcdError> {
+    let refused = |reason: String| Err(EtcdError::new(EtcdErrorKind::Malformed, reason));
+    if meta.format != FORMAT {
+        return refused(format!(
+            "the data of {} in etcd have format {} and were written by {}; this program reads format {FORMAT}; use \
+             a newer cfgsync",
+            config.cluster, meta.format, meta.created_by
+        ));
+    }
+    if meta.cluster != config.cluster {
+        return refused(format!(
+            "the data below {} in etcd belong to the cluster {}",
+            config.cluster_prefix(),
+            meta.cluster
+        ));
+    }
+    if meta.etcd_cluster != etcd_cluster {
+        return refused(format!(
+            "the data of {} were written to another etcd cluster ({:x}, this one is {etcd_cluster:x}), so this etcd \
+             may be a restored backup",
+            config.cluster, meta.etcd_cluster
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the comparison that succeeds if `key` does not exist.
+pub(crate) fn is_absent(key: Vec<u8>) -> Compare {
+    Compare {
+        result: compare::CompareResult::Equal.into(),
+        target: compare::CompareTarget::Version.into(),
+        key,
+        target_union: Some(compare::TargetUnion::Version(0)),
+    }
+}
+
+/// Returns the comparison that succeeds if `key` exists.
+pub(crate) fn exists(key: Vec<u8>) -> Compare {
+    Compare {
+        result: compare::CompareResult::Greater.into(),
+        ..is_absent(key)
+    }
+}
+
+pub(crate) fn put_op(put: PutRequest) -> RequestOp {
+    RequestOp {
+        request: Some(request_op::Request::RequestPut(put)),
+    }
+}

@@ -1,0 +1,57 @@
+//! The records beside the log. They are JSON, and are read strictly.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{EtcdError, EtcdErrorKind};
+use cfgsync_model::{Digest, Instance};
+
+/// The format of the records and of the log. A server refuses data of another format.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Says to which cluster and instance the data belong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetaRecord {
+    /// The format of all data of the cluster.
+    pub(crate) format: u32,
+    /// The version of the program that created the data.
+    pub(crate) created_by: String,
+    /// The name of the cluster.
+    pub(crate) cluster: String,
+    /// The identity of the cluster's revisions and generations.
+    pub(crate) instance: Instance,
+    /// What is added to etcd's revisions, so that revisions go on above those of a store that was copied.
+    pub(crate) revision_base: u64,
+    /// The identity of the etcd that the data were written to.
+    pub(crate) etcd_cluster: u64,
+}
+
+/// The newest snapshot: the state at one revision, in parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SnapshotRecord {
+    /// The revision of etcd whose state it is.
+    pub(crate) etcd_revision: i64,
+    /// The parts of the state, in order.
+    pub(crate) parts: Vec<Digest>,
+    /// The parts of the files of each generation that the state has.
+    pub(crate) generations: BTreeMap<u64, Vec<Digest>>,
+}
+
+/// Decodes the record at `key`.
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, EtcdError> {
+    serde_json::from_slice(bytes).map_err(|error| malformed(key, &error))
+}
+
+/// Encodes a record.
+pub(crate) fn encode(record: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(record).expect("records have string keys")
+}
+
+/// Returns the error for a record that is not valid.
+pub(crate) fn malformed(key: &str, reason: &dyn std::fmt::Display) -> EtcdError {
+    let reason = format!("the record {key} in etcd is not valid: {reason}");
+    EtcdError::new(EtcdErrorKind::Malformed, reason)
+}

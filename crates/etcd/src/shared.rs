@@ -1,0 +1,115 @@
+//! What the tasks of an open store share: the newest state, the connection, and the callers that wait for a decision.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustls::ClientConfig;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    EtcdConfig,
+    keys::{Keys, LogKey},
+    session::Session,
+    view::{Decision, View},
+};
+use cfgsync_store::{Commit, CommitError, PublishedState, SealOutcome};
+
+/// The answer to a batch.
+pub(crate) type BatchAnswer = oneshot::Sender<Result<Commit, CommitError>>;
+
+/// The answer to a seal.
+pub(crate) type SealAnswer = oneshot::Sender<Result<SealOutcome, CommitError>>;
+
+/// The callers that wait for what an entry of the log does.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Batches(Vec<BatchAnswer>),
+    Seal(SealAnswer),
+}
+
+/// What the tasks of an open store share.
+pub(crate) struct Shared {
+    pub(crate) config: EtcdConfig,
+    pub(crate) keys: Keys,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) published: PublishedState,
+    /// The connection whose watch keeps the view fresh. `None` while there is none.
+    pub(crate) session: watch::Sender<Option<Arc<Session>>>,
+    /// The reason why the store can never accept another change.
+    pub(crate) failure: watch::Sender<Option<String>>,
+    view: Mutex<View>,
+    waiting: Mutex<HashMap<LogKey, Waiting>>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: EtcdConfig, keys: Keys, tls: Arc<ClientConfig>, view: View) -> Self {
+        Self {
+            config,
+            keys,
+            tls,
+            published: PublishedState::new(Arc::new(view.state.clone())),
+            session: watch::Sender::new(None),
+            failure: watch::Sender::new(None),
+            view: Mutex::new(view),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Locks the view. No lock is held while a task waits for etcd.
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the state of the view.
+    pub(crate) fn publish(&self, view: &View) {
+        self.published.publish(Arc::new(view.state.clone()));
+    }
+
+    /// Notes the callers that wait for the entry at `key`.
+    pub(crate) fn wait_for(&self, key: LogKey, waiting: Waiting) {
+        self.waiting().insert(key, waiting);
+    }
+
+    /// Returns the callers that wait for the entry at `key`.
+    pub(crate) fn take_waiting(&self, key: LogKey) -> Option<Waiting> {
+        self.waiting().remove(&key)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<LogKey, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the callers what the entry at `key` did.
+    pub(crate) fn answer(&self, key: LogKey, decision: Decision) {
+        match (self.take_waiting(key), decision) {
+            (Some(Waiting::Batches(answers)), Decision::Batches(results)) => {
+                for (answer, result) in answers.into_iter().zip(results) {
+                    // A caller that has left needs no answer.
+                    let _ = answer.send(result.map_err(CommitError::from));
+                }
+            }
+            (Some(Waiting::Seal(answer)), Decision::Seal(result)) => {
+                let _ = answer.send(result.map_err(CommitError::from));
+            }
+            // Another server has written it, or it is empty: then the callers get no answer, and report an unknown result.
+            _ => {}
+        }
+    }
+
+    /// Tells the callers that the entry at `key` is not in the log, or may not be.
+    pub(crate) fn answer_error(&self, key: LogKey, error: &CommitError) {
+        match self.take_waiting(key) {
+            Some(Waiting::Batches(answers)) => {
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+            Some(Waiting::Seal(answer)) => {
+                let _ = answer.send(Err(error.clone()));
+            }
+            None => {}
+        }
+    }
+}

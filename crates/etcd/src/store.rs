@@ -1,0 +1,221 @@
+//! The store: opens the data of a cluster in etcd, and takes changes and seals.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    EtcdConfig, EtcdError, EtcdErrorKind, connect,
+    follower::Follower,
+    keys::Keys,
+    load::{self, Loaded},
+    parts,
+    session::Session,
+    shared::Shared,
+    writer::{JOBS_MAX, Job, Request, Writer, write_parts},
+};
+use cfgsync_model::{Digest, Generation, Instance, Revision};
+use cfgsync_store::{
+    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, shared_log,
+};
+
+/// A store on etcd. Dropping it ends its tasks and closes its connection.
+pub struct EtcdStore {
+    instance: Instance,
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    /// Ends the tasks.
+    _stop: DropGuard,
+}
+
+impl EtcdStore {
+    /// Connects to etcd, and reads the data of the cluster, or creates them.
+    ///
+    /// # Errors
+    /// Fails if no endpoint can be used within the start timeout, and if the data are not valid. [`EtcdErrorKind`] says
+    /// whose fault it is.
+    pub async fn open(config: EtcdConfig) -> Result<Self, EtcdError> {
+        let limit = config.start_timeout;
+        let opened = timeout(limit, Self::open_now(config)).await;
+        opened.unwrap_or_else(|_| {
+            let reason = format!("etcd was not ready within {} s", limit.as_secs());
+            Err(EtcdError::new(EtcdErrorKind::Unreachable, reason))
+        })
+    }
+
+    async fn open_now(config: EtcdConfig) -> Result<Self, EtcdError> {
+        let tls = connect::tls(&config)?;
+        let keys = Keys::new(config.cluster_prefix());
+        let (session, endpoint) = first_session(&config, &tls).await?;
+        let Loaded {
+            view,
+            etcd_revision,
+        } = load::load(&session, &keys, &config).await?;
+        let mut writer = [0; 8];
+        getrandom::fill(&mut writer).map_err(|error| {
+            let reason = format!("cannot get random numbers: {error}");
+            EtcdError::new(EtcdErrorKind::Unreachable, reason)
+        })?;
+        let instance = view.meta.instance;
+        let shared = Arc::new(Shared::new(config, keys, tls, view));
+        let (jobs, receiver) = mpsc::channel(JOBS_MAX);
+        let stop = CancellationToken::new();
+        let writer = Writer::new(shared.clone(), receiver, u64::from_le_bytes(writer));
+        let follower = Follower::new(shared.clone(), stop.clone(), etcd_revision, endpoint + 1);
+        tokio::spawn(writer.run(stop.clone()));
+        tokio::spawn(follower.run(session));
+        Ok(Self {
+            instance,
+            shared,
+            jobs,
+            _stop: stop.drop_guard(),
+        })
+    }
+
+    /// Sends a request to the writer, and waits for its answer.
+    async fn submit<T>(
+        &self,
+        request: Request,
+        answered: oneshot::Receiver<Result<T, CommitError>>,
+        deadline: Instant,
+    ) -> Result<T, CommitError> {
+        let busy = || CommitError::Unavailable("etcd has not taken earlier changes yet".to_owned());
+        let sent = timeout_at(deadline, self.jobs.send(Job { request, deadline })).await;
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                return Err(CommitError::Unavailable("the server is ending".to_owned()));
+            }
+            Err(_) => return Err(busy()),
+        }
+        let unknown =
+            || CommitError::Unknown("etcd has not confirmed the change in time".to_owned());
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(unknown()),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.shared.config.write_timeout
+    }
+
+    /// Writes the files of `generation`. Returns the digests of their parts.
+    async fn write_files(
+        &self,
+        generation: &Arc<Generation>,
+        deadline: Instant,
+    ) -> Result<Vec<Digest>, CommitError> {
+        let encoded = generation.clone();
+        let encoded =
+            tokio::task::spawn_blocking(move || parts::divide(shared_log::encode_files(&encoded)));
+        let parts = encoded.await.map_err(|panic| {
+            CommitError::Unavailable(format!(
+                "encoding the files of a generation failed: {panic}"
+            ))
+        })?;
+        let mut session = self.shared.session.subscribe();
+        let open = timeout_at(deadline, session.wait_for(Option::is_some)).await;
+        let session = open.ok().and_then(Result::ok).and_then(|open| open.clone());
+        let session = session
+            .ok_or_else(|| CommitError::Unavailable("there is no connection to etcd".to_owned()))?;
+        let written = write_parts(&self.shared, &session, &parts).await;
+        written.map_err(|error| CommitError::Unavailable(error.reason))?;
+        Ok(parts.into_iter().map(|(digest, _)| digest).collect())
+    }
+}
+
+/// Returns a connection to the first endpoint that works, and the number of that endpoint.
+async fn first_session(
+    config: &EtcdConfig,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<(Session, usize), EtcdError> {
+    let mut first_error = None;
+    for (number, endpoint) in config.endpoints.iter().enumerate() {
+        match Session::open(endpoint, config, tls.clone()).await {
+            Ok(session) => return Ok((session, number)),
+            Err(error) => {
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    Err(first_error.unwrap_or_else(|| {
+        EtcdError::new(EtcdErrorKind::Unreachable, "no endpoint of etcd is given")
+    }))
+}
+
+impl Store for EtcdStore {
+    fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    fn state(&self) -> StateGuard {
+        self.shared.published.state()
+    }
+
+    fn follow(&self) -> watch::Receiver<Revision> {
+        self.shared.published.follow()
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
+        Box::pin(async move {
+            let batch = shared_log::encode_batch(&changes);
+            if let Some(commit) = without_effect(&self.state(), changes) {
+                return Ok(commit);
+            }
+            let (answer, answered) = oneshot::channel();
+            let request = Request::Batch(batch, answer);
+            self.submit(request, answered, self.deadline()).await
+        })
+    }
+
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        Box::pin(async move {
+            let before = {
+                let state = self.state();
+                let newest = state.generation().cloned();
+                let number = newest.as_ref().map(|newest| newest.number);
+                if generation.number != number.unwrap_or_default().next() {
+                    let mut state = State::clone(&state);
+                    let next = state.revision.next();
+                    return Ok(state.seal(generation, 1, next)?);
+                }
+                newest
+            };
+            let deadline = self.deadline();
+            let parts = self.write_files(&generation, deadline).await?;
+            let history = self.shared.config.history;
+            let entry = shared_log::encode_seal(&generation, before.as_deref(), history, &parts);
+            let (digest, (answer, answered)) = (generation.digest, oneshot::channel());
+            self.shared.view().keep_own(generation);
+            let request = Request::Seal(entry, parts, answer);
+            let sealed = self.submit(request, answered, self.deadline()).await;
+            self.shared.view().forget_own(digest);
+            sealed
+        })
+    }
+
+    fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(async {
+            let mut failure = self.shared.failure.subscribe();
+            let reason = failure.wait_for(Option::is_some).await;
+            match reason.ok().and_then(|reason| reason.clone()) {
+                Some(reason) => reason,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// Returns the answer to a batch that changes nothing, so that it need not be written. Whether it is rejected is decided
+/// in the log alone, because the local view may be old.
+fn without_effect(state: &State, changes: Vec<Change>) -> Option<Commit> {
+    let mut state = State::clone(state);
+    let next = state.revision.next();
+    let commit = state.apply(changes, next).ok()?;
+    (!commit.is_changed()).then_some(commit)
+}

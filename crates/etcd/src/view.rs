@@ -1,0 +1,200 @@
+//! The local view of the log: what its entries have done so far. It does no I/O.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    keys::{Key, LogKey},
+    log_value::LogValue,
+    parts::PartCache,
+    records::{MetaRecord, SnapshotRecord},
+};
+use cfgsync_model::{Digest, Generation, GenerationNumber, Revision};
+use cfgsync_store::{
+    Commit, Rejection, SealOutcome, State,
+    shared_log::{self, Proposal, ProposedFiles, SealProposal, SharedLogError},
+};
+
+/// What an entry of the log did.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// The results of its batches.
+    Batches(Vec<Result<Commit, Rejection>>),
+    /// The result of its seal.
+    Seal(Result<SealOutcome, Rejection>),
+}
+
+/// One entry of the log, as etcd has it.
+#[derive(Debug)]
+pub(crate) struct LogRecord {
+    pub(crate) key: LogKey,
+    /// The revision of etcd at which it was written.
+    pub(crate) etcd_revision: i64,
+    pub(crate) value: Bytes,
+}
+
+/// What is kept of an entry that was read.
+#[derive(Debug)]
+pub(crate) struct KnownEntry {
+    pub(crate) key: LogKey,
+    /// The size of the entry in etcd, without its parts, in bytes.
+    pub(crate) bytes: usize,
+    /// The parts that hold the entry, if it is long.
+    pub(crate) parts: Vec<Digest>,
+}
+
+/// The state of a cluster, and what is known of its keys in etcd.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) meta: MetaRecord,
+    pub(crate) state: State,
+    /// The revision of etcd of the newest entry that was read. Older ones are never read again.
+    pub(crate) applied: i64,
+    /// The entries of the log that etcd has, by their revision.
+    pub(crate) log: BTreeMap<i64, KnownEntry>,
+    /// The newest snapshot, and the revision of etcd at which its record was written.
+    pub(crate) snapshot: Option<(SnapshotRecord, i64)>,
+    /// The revision of etcd of the newest reference to a part. Zero if there was none.
+    pub(crate) references: i64,
+    /// The parts of the files of each generation of the state.
+    pub(crate) generation_parts: BTreeMap<GenerationNumber, Vec<Digest>>,
+    pub(crate) parts: PartCache,
+    /// The generations that this server has proposed and not yet read in the log.
+    own: HashMap<Digest, Arc<Generation>>,
+}
+
+impl View {
+    /// Returns the view with `state` at the revision `applied` of etcd.
+    pub(crate) fn new(meta: MetaRecord, state: State, applied: i64) -> Self {
+        Self {
+            meta,
+            state,
+            applied,
+            log: BTreeMap::new(),
+            snapshot: None,
+            references: 0,
+            generation_parts: BTreeMap::new(),
+            parts: PartCache::default(),
+            own: HashMap::new(),
+        }
+    }
+
+    /// Returns the revision of this program for a revision of etcd.
+    pub(crate) fn revision(&self, etcd_revision: i64) -> Revision {
+        Revision(self.meta.revision_base + etcd_revision.unsigned_abs())
+    }
+
+    /// Keeps a generation that this server proposes, so that its files need not be read.
+    pub(crate) fn keep_own(&mut self, generation: Arc<Generation>) {
+        self.own.insert(generation.digest, generation);
+    }
+
+    /// Forgets a generation that this server has proposed.
+    pub(crate) fn forget_own(&mut self, digest: Digest) {
+        self.own.remove(&digest);
+    }
+
+    /// Returns the parts that must be read before `proposal` is taken.
+    pub(crate) fn missing_parts(&self, proposal: &Proposal) -> Vec<Digest> {
+        match proposal {
+            Proposal::Seal(seal) if self.is_next(seal) && !self.own.contains_key(&seal.digest) => {
+                self.parts.missing(&seal.parts)
+            }
+            Proposal::Seal(_) | Proposal::Batches(_) => vec![],
+        }
+    }
+
+    fn is_next(&self, seal: &SealProposal) -> bool {
+        let newest = self.state.generation();
+        let newest = newest.map_or(GenerationNumber(0), |newest| newest.number);
+        seal.number == newest.next()
+    }
+
+    /// Whether the entry at this revision of etcd was read before.
+    pub(crate) fn has_read(&self, etcd_revision: i64) -> bool {
+        etcd_revision <= self.applied
+    }
+
+    /// Takes the next entry of the log. All missing parts are there, unless `without_files`: then the files of the
+    /// generation are completed later.
+    pub(crate) fn take(
+        &mut self,
+        record: &LogRecord,
+        proposal: Proposal,
+        without_files: bool,
+    ) -> Result<Decision, SharedLogError> {
+        let revision = self.revision(record.etcd_revision);
+        self.note(record);
+        match proposal {
+            Proposal::Batches(batches) => {
+                let batches = batches.into_iter();
+                let results = batches.map(|changes| self.state.apply(changes, revision));
+                Ok(Decision::Batches(results.collect()))
+            }
+            Proposal::Seal(seal) => {
+                let own = self.own.get(&seal.digest).cloned();
+                let files = match &own {
+                    _ if without_files || !self.is_next(&seal) => ProposedFiles::Unread,
+                    Some(own) => ProposedFiles::Own(own),
+                    None => ProposedFiles::Bytes(self.parts.join(&seal.parts).unwrap_or_default()),
+                };
+                let is_next = self.is_next(&seal);
+                let sealed = self.state.seal_proposed(&seal, files, revision)?;
+                if is_next && matches!(sealed, Ok(SealOutcome::Won)) {
+                    self.parts.forget(&seal.parts);
+                    self.generation_parts.insert(seal.number, seal.parts);
+                    self.forget_old_generations();
+                }
+                Ok(Decision::Seal(sealed))
+            }
+        }
+    }
+
+    /// Notes an entry of the log that is read, or that cannot be decoded and has no effect.
+    pub(crate) fn note(&mut self, record: &LogRecord) {
+        self.applied = record.etcd_revision;
+        self.note_old(record);
+    }
+
+    /// Notes an entry of the log that a snapshot includes.
+    pub(crate) fn note_old(&mut self, record: &LogRecord) {
+        let entry = KnownEntry {
+            key: record.key,
+            bytes: record.value.len(),
+            parts: LogValue::parse(&record.value).map_or(vec![], |value| value.parts()),
+        };
+        self.log.insert(record.etcd_revision, entry);
+    }
+
+    /// Forgets the parts of generations that the state no longer has.
+    pub(crate) fn forget_old_generations(&mut self) {
+        let oldest = self.state.generations.front();
+        let oldest = oldest.map_or(GenerationNumber(0), |oldest| oldest.number);
+        self.generation_parts = self.generation_parts.split_off(&oldest);
+    }
+
+    /// Replaces the generations of the state, which were taken without their files.
+    pub(crate) fn set_generations(&mut self, generations: VecDeque<Arc<Generation>>) {
+        self.state.generations = Arc::new(generations);
+    }
+
+    /// Notes that an entry of the log was deleted.
+    pub(crate) fn forget_entry(&mut self, key: LogKey) {
+        // The log is short, and its oldest entries are deleted.
+        self.log.retain(|_, known| known.key != key);
+    }
+
+    /// Returns the size of the log, in bytes.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.log.values().map(|entry| entry.bytes).sum()
+    }
+
+    /// Returns the name that a key has in messages.
+    pub(crate) fn name_of(key: LogKey) -> String {
+        Key::Log(key).to_string()
+    }
+}
