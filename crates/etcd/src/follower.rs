@@ -64,6 +64,7 @@ impl Follower {
             loop {
                 let error = self.follow(&session).await;
                 self.shared.session.send_replace(None);
+                self.shared.lost(&error);
                 session.mark_broken();
                 if !self.can_go_on(&error) {
                     return;
@@ -143,6 +144,7 @@ impl Follower {
             tokio::select! {
                 response = watch.next() => {
                     heard = Instant::now();
+                    self.shared.heard();
                     self.take_response(session, response?).await?;
                 }
                 _ = ticks.tick() => {
@@ -229,6 +231,23 @@ impl Follower {
                 Ok(record) => self.shared.view().snapshot = Some((record, kv.mod_revision)),
                 Err(error) => tracing::warn!(event = "etcd_record_refused", "{error}"),
             },
+            Key::Server(id) if is_put => {
+                let record = serde_json::from_slice(&value).unwrap_or_default();
+                self.shared.view().servers.insert(id, record);
+            }
+            Key::Server(id) => {
+                self.shared.view().servers.remove(&id);
+            }
+            Key::Turn => {
+                let holder = if is_put {
+                    load::server_of(&value)
+                } else {
+                    None
+                };
+                self.shared.view().turn = holder;
+                self.shared.publish_turn();
+                self.shared.turn_changed.notify_one();
+            }
             Key::Part(_) | Key::Snapshot | Key::Meta => {}
         }
     }
@@ -309,6 +328,12 @@ impl Follower {
         if snapshot.is_none_or(|snapshot| snapshot.etcd_revision <= applied) {
             // The log still has everything that is new.
             let etcd_revision = listed.etcd_revision;
+            {
+                let mut view = self.shared.view();
+                view.servers = listed.servers;
+                view.turn = listed.turn;
+            }
+            self.shared.publish_turn();
             self.read_log(session, listed.log).await?;
             self.position = etcd_revision;
             return Ok(());

@@ -17,13 +17,35 @@ pub(crate) enum Key {
     References,
     /// The newest snapshot.
     Snapshot,
+    /// The record of a running server.
+    Server(ServerId),
+    /// The server whose turn it is to render.
+    Turn,
+}
+
+/// A random number, one for each store that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ServerId(pub(crate) u64);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl ServerId {
+    /// Parses the written form.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let id = Self(u64::from_str_radix(text, 16).ok()?);
+        (id.to_string() == text).then_some(id)
+    }
 }
 
 /// The key of an entry of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LogKey {
-    /// A random number, one for each store that was opened.
-    pub(crate) writer: u64,
+    /// The server that wrote it.
+    pub(crate) writer: ServerId,
     /// The number of the entry, from 1.
     pub(crate) entry: u64,
 }
@@ -32,10 +54,12 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Meta => f.write_str("meta"),
-            Self::Log(LogKey { writer, entry }) => write!(f, "log/{writer:016x}/{entry:016x}"),
+            Self::Log(LogKey { writer, entry }) => write!(f, "log/{writer}/{entry:016x}"),
             Self::Part(digest) => write!(f, "parts/{digest}"),
             Self::References => f.write_str("references"),
             Self::Snapshot => f.write_str("snapshot"),
+            Self::Server(id) => write!(f, "servers/{id}"),
+            Self::Turn => f.write_str("turn"),
         }
     }
 }
@@ -48,15 +72,17 @@ impl Key {
                 "meta" => Self::Meta,
                 "references" => Self::References,
                 "snapshot" => Self::Snapshot,
+                "turn" => Self::Turn,
                 _ => return None,
             },
             Some(("log", rest)) => {
                 let (writer, entry) = rest.split_once('/')?;
                 Self::Log(LogKey {
-                    writer: u64::from_str_radix(writer, 16).ok()?,
+                    writer: ServerId::parse(writer)?,
                     entry: u64::from_str_radix(entry, 16).ok()?,
                 })
             }
+            Some(("servers", id)) => Self::Server(ServerId::parse(id)?),
             Some(("parts", digest)) => Self::Part(digest.parse().ok()?),
             Some(_) => return None,
         };
@@ -98,6 +124,12 @@ impl Keys {
         [(first, parts), (self.end_of("parts/"), end)]
     }
 
+    /// Returns the first key and the end of the range of the parts.
+    pub(crate) fn parts(&self) -> (Vec<u8>, Vec<u8>) {
+        let first = format!("{}parts/", self.prefix).into_bytes();
+        (first, self.end_of("parts/"))
+    }
+
     /// Returns the key behind all keys that begin with `name`, which ends with a slash or is empty.
     fn end_of(&self, name: &str) -> Vec<u8> {
         let mut end = format!("{}{name}", self.prefix).into_bytes();
@@ -114,7 +146,7 @@ mod tests {
     #[test]
     fn keys_are_read_as_they_are_written() {
         let log = LogKey {
-            writer: u64::MAX,
+            writer: ServerId(u64::MAX),
             entry: 17,
         };
         for key in [
@@ -123,6 +155,8 @@ mod tests {
             Key::Part(Digest::of(b"x")),
             Key::References,
             Key::Snapshot,
+            Key::Server(ServerId(7)),
+            Key::Turn,
         ] {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }
@@ -150,7 +184,7 @@ mod tests {
         let [before, behind] = keys.all_but_parts();
         let part = keys.full(&Key::Part(Digest::of(b"x")));
         assert!(part >= before.1 && part < behind.0);
-        for key in [Key::Meta, Key::References, Key::Snapshot] {
+        for key in [Key::Meta, Key::References, Key::Snapshot, Key::Turn] {
             let full = keys.full(&key);
             let is_in = |range: &(Vec<u8>, Vec<u8>)| full >= range.0 && full < range.1;
             assert!(is_in(&before) || is_in(&behind), "{key}");

@@ -20,16 +20,19 @@ mod parts;
 mod records;
 mod connect;
 mod session;
+mod transaction;
 mod view;
 mod load;
 mod shared;
 mod follower;
+mod server_record;
 mod writer;
+mod housekeeper;
 mod store;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{EtcdError, EtcdErrorKind};
-pub use settings::EtcdConfig;
+pub use settings::{EtcdConfig, Housekeeping};
 pub use store::EtcdStore;
 
 /// The generated client of etcd's API.

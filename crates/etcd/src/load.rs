@@ -9,13 +9,12 @@ use bytes::Bytes;
 
 use crate::{
     EtcdConfig, EtcdError, EtcdErrorKind,
-    api::{
-        Compare, KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest, compare, request_op,
-    },
-    keys::{Key, Keys},
+    api::{KeyValue, PutRequest, RangeRequest, TxnRequest},
+    keys::{Key, Keys, ServerId},
     log_value::LogValue,
-    records::{self, FORMAT, MetaRecord, SnapshotRecord, malformed},
+    records::{self, FORMAT, MetaRecord, ServerRecord, SnapshotRecord, malformed},
     session::Session,
+    transaction::{is_absent, put_op},
     view::{LogRecord, View},
 };
 use cfgsync_model::{Digest, GenerationNumber, Instance};
@@ -57,6 +56,8 @@ pub(crate) struct Listed {
     pub(crate) snapshot: Option<(Bytes, i64)>,
     references: i64,
     pub(crate) log: Vec<LogRecord>,
+    pub(crate) servers: BTreeMap<ServerId, ServerRecord>,
+    pub(crate) turn: Option<ServerId>,
 }
 
 async fn load_once(
@@ -93,6 +94,8 @@ async fn load_once(
     let mut view = View::new(meta, state, applied);
     view.snapshot = snapshot;
     view.references = listed.references;
+    view.servers = listed.servers;
+    view.turn = listed.turn;
     view.generation_parts = generation_parts;
     for record in &listed.log {
         if view.has_read(record.etcd_revision) {
@@ -188,6 +191,8 @@ pub(crate) async fn list(session: &Session, keys: &Keys) -> Result<Listed, EtcdE
         snapshot: None,
         references: 0,
         log: vec![],
+        servers: BTreeMap::new(),
+        turn: None,
     };
     for (first, end) in keys.all_but_parts() {
         let mut from = first;
@@ -235,9 +240,20 @@ impl Listed {
                 etcd_revision: kv.mod_revision,
                 value,
             }),
+            Some(Key::Server(id)) => {
+                // It only informs, so a record that is not valid is shown without its fields.
+                let record = serde_json::from_slice(&value).unwrap_or_default();
+                self.servers.insert(id, record);
+            }
+            Some(Key::Turn) => self.turn = server_of(&value),
             Some(Key::Part(_)) | None => {}
         }
     }
+}
+
+/// Returns the server that a turn names.
+pub(crate) fn server_of(value: &[u8]) -> Option<ServerId> {
+    ServerId::parse(std::str::from_utf8(value).ok()?)
 }
 
 /// Creates the data of a new cluster, unless another server has done it meanwhile.
@@ -299,28 +315,4 @@ fn check(meta: &MetaRecord, config: &EtcdConfig, etcd_cluster: u64) -> Result<()
         ));
     }
     Ok(())
-}
-
-/// Returns the comparison that succeeds if `key` does not exist.
-pub(crate) fn is_absent(key: Vec<u8>) -> Compare {
-    Compare {
-        result: compare::CompareResult::Equal.into(),
-        target: compare::CompareTarget::Version.into(),
-        key,
-        target_union: Some(compare::TargetUnion::Version(0)),
-    }
-}
-
-/// Returns the comparison that succeeds if `key` exists.
-pub(crate) fn exists(key: Vec<u8>) -> Compare {
-    Compare {
-        result: compare::CompareResult::Greater.into(),
-        ..is_absent(key)
-    }
-}
-
-pub(crate) fn put_op(put: PutRequest) -> RequestOp {
-    RequestOp {
-        request: Some(request_op::Request::RequestPut(put)),
-    }
 }

@@ -40,6 +40,24 @@ pub(crate) struct SnapshotRecord {
     pub(crate) generations: BTreeMap<u64, Vec<Digest>>,
 }
 
+/// A running server. A newer program may add fields, so unknown ones are ignored: nothing is decided by this record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ServerRecord {
+    /// Its name.
+    pub(crate) name: String,
+    /// The version of its program.
+    pub(crate) version: String,
+    /// The URLs under which nodes reach it.
+    pub(crate) urls: Vec<String>,
+    /// The digests of its own files, by name: the spec, the tokens, the signing key.
+    pub(crate) digests: BTreeMap<String, String>,
+    /// When it started.
+    pub(crate) since: String,
+    /// The newest revision that it has applied.
+    pub(crate) applied: u64,
+}
+
 /// Decodes the record at `key`.
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, EtcdError> {
     serde_json::from_slice(bytes).map_err(|error| malformed(key, &error))

@@ -13,9 +13,10 @@ use tonic::{
 use crate::{
     Endpoint, EtcdConfig, EtcdError, EtcdErrorKind,
     api::{
-        AuthenticateRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
-        TxnRequest, TxnResponse, WatchCreateRequest, WatchProgressRequest, WatchRequest,
-        WatchResponse, auth_client::AuthClient, kv_client::KvClient,
+        AuthenticateRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+        LeaseRevokeRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest,
+        TxnResponse, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
+        auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
         maintenance_client::MaintenanceClient, watch_client::WatchClient,
         watch_request::RequestUnion,
     },
@@ -178,6 +179,41 @@ impl Session {
         self.timed(client.status(request)).await
     }
 
+    /// Begins a lease of `seconds`. Returns its number.
+    pub(crate) async fn grant_lease(&self, seconds: i64) -> Result<i64, EtcdError> {
+        let mut client = LeaseClient::new(self.channel.clone());
+        let request = self.request(LeaseGrantRequest {
+            ttl: seconds,
+            id: 0,
+        });
+        Ok(self.timed(client.lease_grant(request)).await?.id)
+    }
+
+    /// Ends a lease, and removes its keys.
+    pub(crate) async fn revoke_lease(&self, lease: i64) -> Result<(), EtcdError> {
+        let mut client = LeaseClient::new(self.channel.clone());
+        let request = self.request(LeaseRevokeRequest { id: lease });
+        self.timed(client.lease_revoke(request)).await.map(drop)
+    }
+
+    /// Renews a lease, and opens its further renewals.
+    pub(crate) async fn keep_lease(&self, lease: i64) -> Result<Renewals, EtcdError> {
+        let (requests, receiver) = mpsc::channel(1);
+        // etcd answers the call with the first renewal.
+        let sent = requests.try_send(LeaseKeepAliveRequest { id: lease });
+        sent.expect("the channel is new, and has room");
+        let mut client = LeaseClient::new(self.channel.clone());
+        let call = client.lease_keep_alive(self.request(ReceiverStream::new(receiver)));
+        let mut renewals = Renewals {
+            lease,
+            requests,
+            responses: self.timed(call).await?,
+            endpoint: self.endpoint.clone(),
+        };
+        renewals.answered().await?;
+        Ok(renewals)
+    }
+
     /// Begins a watch.
     pub(crate) async fn watch(&self, create: WatchCreateRequest) -> Result<Watch, EtcdError> {
         let (requests, receiver) = mpsc::channel(2);
@@ -194,6 +230,42 @@ impl Session {
             responses: self.timed(call).await?,
             endpoint: self.endpoint.clone(),
         })
+    }
+}
+
+/// The open renewals of a lease.
+pub(crate) struct Renewals {
+    lease: i64,
+    requests: mpsc::Sender<LeaseKeepAliveRequest>,
+    responses: Streaming<LeaseKeepAliveResponse>,
+    endpoint: Endpoint,
+}
+
+impl Renewals {
+    /// Renews the lease.
+    pub(crate) async fn renew(&mut self) -> Result<(), EtcdError> {
+        let sent = self
+            .requests
+            .try_send(LeaseKeepAliveRequest { id: self.lease });
+        sent.map_err(|_| self.lost("the renewals of the lease have ended"))?;
+        self.answered().await
+    }
+
+    async fn answered(&mut self) -> Result<(), EtcdError> {
+        let response = tokio::time::timeout(CALL_TIMEOUT, self.responses.message()).await;
+        match response {
+            Ok(Ok(Some(response))) if response.ttl > 0 => Ok(()),
+            Ok(Ok(_)) => Err(self.lost("the lease has ended")),
+            Ok(Err(status)) => Err(EtcdError::of_status(&self.endpoint, &status)),
+            Err(_) => Err(self.lost("the lease was not renewed in time")),
+        }
+    }
+
+    fn lost(&self, reason: &str) -> EtcdError {
+        EtcdError::new(
+            EtcdErrorKind::Ambiguous,
+            format!("{}: {reason}", self.endpoint),
+        )
     }
 }
 

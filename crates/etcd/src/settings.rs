@@ -30,6 +30,33 @@ pub struct EtcdConfig {
     pub history: usize,
     /// The bounds on the history of events.
     pub event_bounds: EventBounds,
+    /// When data that are no longer needed are deleted.
+    pub housekeeping: Housekeeping,
+}
+
+/// When the data in etcd are made smaller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Housekeeping {
+    /// The interval at which the data are looked through.
+    pub interval: Duration,
+    /// The size of the log, in bytes, at which a snapshot is taken. If twice the size of the last snapshot is more, that
+    /// size counts.
+    pub snapshot_after_bytes: usize,
+    /// The number of entries of the log at which a snapshot is taken.
+    pub snapshot_after_entries: usize,
+    /// The time after which a part that nothing refers to is deleted. A server that writes parts refers to them sooner.
+    pub unreferenced_max: Duration,
+}
+
+impl Default for Housekeeping {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            snapshot_after_bytes: 4 << 20,
+            snapshot_after_entries: 10_000,
+            unreferenced_max: Duration::from_secs(600),
+        }
+    }
 }
 
 impl EtcdConfig {

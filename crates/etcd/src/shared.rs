@@ -6,15 +6,20 @@ use std::{
 };
 
 use rustls::ClientConfig;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    time::Instant,
+};
 
 use crate::{
-    EtcdConfig,
-    keys::{Keys, LogKey},
+    EtcdConfig, EtcdError,
+    keys::{Keys, LogKey, ServerId},
     session::Session,
     view::{Decision, View},
 };
-use cfgsync_store::{Commit, CommitError, PublishedState, SealOutcome};
+use cfgsync_store::{
+    Commit, CommitError, Freshness, PublishedState, SealOutcome, ServerDescription,
+};
 
 /// The answer to a batch.
 pub(crate) type BatchAnswer = oneshot::Sender<Result<Commit, CommitError>>;
@@ -29,6 +34,14 @@ pub(crate) enum Waiting {
     Seal(SealAnswer),
 }
 
+/// The state of the connection to etcd.
+struct Link {
+    /// When etcd last answered.
+    heard: Instant,
+    /// The reason why there is no connection.
+    problem: Option<String>,
+}
+
 /// What the tasks of an open store share.
 pub(crate) struct Shared {
     pub(crate) config: EtcdConfig,
@@ -39,19 +52,42 @@ pub(crate) struct Shared {
     pub(crate) session: watch::Sender<Option<Arc<Session>>>,
     /// The reason why the store can never accept another change.
     pub(crate) failure: watch::Sender<Option<String>>,
+    /// This server.
+    pub(crate) id: ServerId,
+    /// Whether this server has the turn to render.
+    pub(crate) turn: watch::Sender<bool>,
+    /// Notified when the turn has changed.
+    pub(crate) turn_changed: Notify,
+    /// What this server says about itself.
+    pub(crate) description: watch::Sender<ServerDescription>,
+    link: Mutex<Link>,
     view: Mutex<View>,
     waiting: Mutex<HashMap<LogKey, Waiting>>,
 }
 
 impl Shared {
-    pub(crate) fn new(config: EtcdConfig, keys: Keys, tls: Arc<ClientConfig>, view: View) -> Self {
+    pub(crate) fn new(
+        config: EtcdConfig,
+        keys: Keys,
+        tls: Arc<ClientConfig>,
+        id: ServerId,
+        view: View,
+    ) -> Self {
         Self {
+            id,
+            turn: watch::Sender::new(false),
+            turn_changed: Notify::new(),
+            description: watch::Sender::default(),
             config,
             keys,
             tls,
             published: PublishedState::new(Arc::new(view.state.clone())),
             session: watch::Sender::new(None),
             failure: watch::Sender::new(None),
+            link: Mutex::new(Link {
+                heard: Instant::now(),
+                problem: None,
+            }),
             view: Mutex::new(view),
             waiting: Mutex::default(),
         }
@@ -60,6 +96,38 @@ impl Shared {
     /// Locks the view. No lock is held while a task waits for etcd.
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the rest of the server whether it has the turn, by the view.
+    pub(crate) fn publish_turn(&self) {
+        let has_turn = self.view().turn == Some(self.id);
+        self.turn
+            .send_if_modified(|turn| std::mem::replace(turn, has_turn) != has_turn);
+    }
+
+    /// Notes that etcd has answered.
+    pub(crate) fn heard(&self) {
+        let mut link = self.link();
+        link.heard = Instant::now();
+        link.problem = None;
+    }
+
+    /// Notes why there is no connection.
+    pub(crate) fn lost(&self, error: &EtcdError) {
+        self.link().problem = Some(error.reason.clone());
+    }
+
+    /// Returns how old the view may be.
+    pub(crate) fn freshness(&self) -> Freshness {
+        let link = self.link();
+        Freshness {
+            silent_for: link.heard.elapsed(),
+            problem: link.problem.clone(),
+        }
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes the state of the view.

@@ -11,16 +11,19 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     EtcdConfig, EtcdError, EtcdErrorKind, connect,
     follower::Follower,
-    keys::Keys,
+    housekeeper::Housekeeper,
+    keys::{Keys, ServerId},
     load::{self, Loaded},
     parts,
+    server_record::RecordKeeper,
     session::Session,
     shared::Shared,
     writer::{JOBS_MAX, Job, Request, Writer, write_parts},
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_store::{
-    BoxFuture, Change, Commit, CommitError, SealOutcome, State, StateGuard, Store, shared_log,
+    BoxFuture, Change, Commit, CommitError, Freshness, SealOutcome, ServerDescription,
+    ServerStatus, State, StateGuard, Store, shared_log,
 };
 
 /// A store on etcd. Dropping it ends its tasks and closes its connection.
@@ -55,19 +58,22 @@ impl EtcdStore {
             view,
             etcd_revision,
         } = load::load(&session, &keys, &config).await?;
-        let mut writer = [0; 8];
-        getrandom::fill(&mut writer).map_err(|error| {
+        let mut id = [0; 8];
+        getrandom::fill(&mut id).map_err(|error| {
             let reason = format!("cannot get random numbers: {error}");
             EtcdError::new(EtcdErrorKind::Unreachable, reason)
         })?;
+        let id = ServerId(u64::from_le_bytes(id));
         let instance = view.meta.instance;
-        let shared = Arc::new(Shared::new(config, keys, tls, view));
+        let shared = Arc::new(Shared::new(config, keys, tls, id, view));
         let (jobs, receiver) = mpsc::channel(JOBS_MAX);
         let stop = CancellationToken::new();
-        let writer = Writer::new(shared.clone(), receiver, u64::from_le_bytes(writer));
+        let writer = Writer::new(shared.clone(), receiver);
         let follower = Follower::new(shared.clone(), stop.clone(), etcd_revision, endpoint + 1);
         tokio::spawn(writer.run(stop.clone()));
         tokio::spawn(follower.run(session));
+        tokio::spawn(RecordKeeper::new(shared.clone()).run(stop.clone()));
+        tokio::spawn(Housekeeper::new(shared.clone()).run(stop.clone()));
         Ok(Self {
             instance,
             shared,
@@ -197,6 +203,22 @@ impl Store for EtcdStore {
             self.shared.view().forget_own(digest);
             sealed
         })
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.shared.freshness()
+    }
+
+    fn render_turn(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.shared.turn.subscribe())
+    }
+
+    fn describe(&self, description: ServerDescription) {
+        self.shared.description.send_replace(description);
+    }
+
+    fn servers(&self) -> Vec<ServerStatus> {
+        self.shared.view().server_statuses(self.shared.id)
     }
 
     fn failed(&self) -> BoxFuture<'_, String> {

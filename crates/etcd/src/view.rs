@@ -8,15 +8,15 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    keys::{Key, LogKey},
+    keys::{Key, LogKey, ServerId},
     log_value::LogValue,
     parts::PartCache,
-    records::{MetaRecord, SnapshotRecord},
+    records::{MetaRecord, ServerRecord, SnapshotRecord},
 };
 use cfgsync_model::{Digest, Generation, GenerationNumber, Revision};
 use cfgsync_store::{
-    Commit, Rejection, SealOutcome, State,
-    shared_log::{self, Proposal, ProposedFiles, SealProposal, SharedLogError},
+    Commit, Rejection, SealOutcome, ServerDescription, ServerStatus, State,
+    shared_log::{Proposal, ProposedFiles, SealProposal, SharedLogError},
 };
 
 /// What an entry of the log did.
@@ -63,6 +63,10 @@ pub(crate) struct View {
     /// The parts of the files of each generation of the state.
     pub(crate) generation_parts: BTreeMap<GenerationNumber, Vec<Digest>>,
     pub(crate) parts: PartCache,
+    /// The running servers.
+    pub(crate) servers: BTreeMap<ServerId, ServerRecord>,
+    /// The server whose turn it is to render.
+    pub(crate) turn: Option<ServerId>,
     /// The generations that this server has proposed and not yet read in the log.
     own: HashMap<Digest, Arc<Generation>>,
 }
@@ -79,6 +83,8 @@ impl View {
             references: 0,
             generation_parts: BTreeMap::new(),
             parts: PartCache::default(),
+            servers: BTreeMap::new(),
+            turn: None,
             own: HashMap::new(),
         }
     }
@@ -191,6 +197,24 @@ impl View {
     /// Returns the size of the log, in bytes.
     pub(crate) fn log_bytes(&self) -> usize {
         self.log.values().map(|entry| entry.bytes).sum()
+    }
+
+    /// Returns what is known of the running servers. `own` is this one.
+    pub(crate) fn server_statuses(&self, own: ServerId) -> Vec<ServerStatus> {
+        let servers = self.servers.iter();
+        let statuses = servers.map(|(id, record)| ServerStatus {
+            description: ServerDescription {
+                name: record.name.clone(),
+                urls: record.urls.clone(),
+                digests: record.digests.clone(),
+                since: record.since.clone(),
+            },
+            version: record.version.clone(),
+            applied: Revision(record.applied),
+            is_rendering: self.turn == Some(*id),
+            is_this: *id == own,
+        });
+        statuses.collect()
     }
 
     /// Returns the name that a key has in messages.

@@ -11,16 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     EtcdError, EtcdErrorKind,
-    api::{
-        Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse, request_op,
-        response_op,
-    },
+    api::{PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse, request_op, response_op},
     keys::{Key, LogKey},
-    load::{exists, is_absent, put_op},
     log_value::{INLINE_MAX_BYTES, LogValue},
     parts,
     session::Session,
     shared::{BatchAnswer, SealAnswer, Shared, Waiting},
+    transaction::{exists, is_absent, is_at_revision, put_op},
 };
 use cfgsync_model::Digest;
 use cfgsync_store::{CommitError, shared_log};
@@ -57,6 +54,37 @@ enum Written {
     Failed(EtcdError),
     /// It may be in the log, or may come there.
     Unknown(EtcdError),
+    /// It was in the log, or never was and never will be.
+    Lost(EtcdError),
+}
+
+/// What a transaction found if it did not append its entry.
+enum Found {
+    /// The entry is there, now or since an earlier try.
+    Entry,
+    /// The entry is not there. This is the revision of etcd of the newest snapshot, or zero.
+    Snapshot(i64),
+}
+
+impl Found {
+    fn of(response: &TxnResponse) -> Self {
+        if response.succeeded {
+            return Self::Entry;
+        }
+        let mut revisions = response
+            .responses
+            .iter()
+            .map(|response| match &response.response {
+                Some(response_op::Response::ResponseRange(range)) => {
+                    range.kvs.first().map(|kv| kv.mod_revision)
+                }
+                _ => None,
+            });
+        match (revisions.next().flatten(), revisions.next().flatten()) {
+            (Some(_), _) => Self::Entry,
+            (None, snapshot) => Self::Snapshot(snapshot.unwrap_or(0)),
+        }
+    }
 }
 
 /// Writes the log.
@@ -71,13 +99,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// `writer` is a random number, which no other writer has.
-    pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>, writer: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
         Self {
             session: shared.session.subscribe(),
+            newest: LogKey {
+                writer: shared.id,
+                entry: 0,
+            },
             shared,
             jobs,
-            newest: LogKey { writer, entry: 0 },
             left_over: None,
         }
     }
@@ -160,6 +190,10 @@ impl Writer {
                 let error = CommitError::Unavailable(error.reason);
                 self.shared.answer_error(key, &error);
             }
+            Written::Lost(error) => {
+                let error = CommitError::Unknown(error.reason);
+                self.shared.answer_error(key, &error);
+            }
             Written::Unknown(error) => {
                 let error = CommitError::Unknown(error.reason);
                 self.shared.answer_error(key, &error);
@@ -204,9 +238,10 @@ impl Writer {
         parts: &[Digest],
         deadline: Instant,
     ) -> Written {
-        let request = self.request(key, value, parts);
+        let mut snapshot = self.snapshot_revision();
         let mut ambiguous = None;
         loop {
+            let request = self.request(key, value, parts, snapshot);
             let error = match self.session(deadline).await {
                 Err(error) => {
                     return match ambiguous {
@@ -214,19 +249,25 @@ impl Writer {
                         Some(error) => Written::Unknown(error),
                     };
                 }
-                Ok(session) => match session.txn(request.clone()).await {
-                    // The comparison fails if an earlier try has succeeded, or if a part is missing.
-                    Ok(response) if response.succeeded || has_keys(&response) => {
-                        return Written::Appended;
-                    }
-                    Ok(_) => {
-                        let reason = "a part of the files of the generation is no longer in etcd";
-                        let error = EtcdError::new(EtcdErrorKind::Ambiguous, reason);
-                        return match ambiguous {
-                            None => Written::Failed(error),
-                            Some(_) => Written::Unknown(error),
-                        };
-                    }
+                Ok(session) => match session.txn(request).await {
+                    Ok(response) => match Found::of(&response) {
+                        Found::Entry => return Written::Appended,
+                        Found::Snapshot(found) if found == snapshot => {
+                            let reason = "a part of the files is no longer in etcd";
+                            return Written::Failed(EtcdError::new(
+                                EtcdErrorKind::Ambiguous,
+                                reason,
+                            ));
+                        }
+                        Found::Snapshot(found) => match ambiguous {
+                            None => {
+                                snapshot = found;
+                                continue;
+                            }
+                            // The entry may have been appended and deleted, or can no longer be appended.
+                            Some(error) => return Written::Lost(error),
+                        },
+                    },
                     Err(error) => {
                         match error.kind {
                             EtcdErrorKind::NoSpace
@@ -254,22 +295,33 @@ impl Writer {
         }
     }
 
-    fn request(&self, key: LogKey, value: &LogValue, parts: &[Digest]) -> TxnRequest {
+    /// Returns the revision of etcd of the newest snapshot that is known. Zero if there is none.
+    fn snapshot_revision(&self) -> i64 {
+        let view = self.shared.view();
+        view.snapshot.as_ref().map_or(0, |(_, at)| *at)
+    }
+
+    /// Returns the transaction that appends an entry, unless there is one at its key. It fails if a part is missing. It
+    /// also fails if there is another snapshot, because the housekeeper may have deleted an entry that the snapshot
+    /// includes, and then it would be appended a second time.
+    fn request(
+        &self,
+        key: LogKey,
+        value: &LogValue,
+        parts: &[Digest],
+        snapshot: i64,
+    ) -> TxnRequest {
         let keys = &self.shared.keys;
-        let key = keys.full(&Key::Log(key));
+        let (key, snapshot_key) = (keys.full(&Key::Log(key)), keys.full(&Key::Snapshot));
         let parts_exist = parts
             .iter()
             .map(|part| exists(keys.full(&Key::Part(*part))));
-        let compare: Vec<Compare> = std::iter::once(is_absent(key.clone()))
-            .chain(parts_exist)
-            .collect();
-        let find = RangeRequest {
-            key: key.clone(),
-            count_only: true,
-            ..RangeRequest::default()
-        };
+        let conditions = [
+            is_absent(key.clone()),
+            is_at_revision(snapshot_key.clone(), snapshot),
+        ];
         let mut success = vec![put_op(PutRequest {
-            key,
+            key: key.clone(),
             value: value.to_bytes(),
             lease: 0,
         })];
@@ -280,19 +332,17 @@ impl Writer {
             }));
         }
         TxnRequest {
-            compare,
+            compare: conditions.into_iter().chain(parts_exist).collect(),
             success,
-            failure: vec![RequestOp {
-                request: Some(request_op::Request::RequestRange(find)),
-            }],
+            failure: [key, snapshot_key].map(find_op).into(),
         }
     }
 
     /// Makes sure that an entry whose fate is unknown is either in the log or never comes there, by an empty entry at its
-    /// key. No later entry is written before, so this writer's entries are never in another order.
+    /// key, or because there is another snapshot. No later entry is written before, so this writer's entries are never in another order.
     async fn settle(&mut self, key: LogKey) {
         let empty = LogValue::Inline(Bytes::from(shared_log::join_batches(&[])));
-        let request = self.request(key, &empty, &[]);
+        let request = self.request(key, &empty, &[], self.snapshot_revision());
         loop {
             // The sender is in the shared part, so it is never gone.
             let open = self.session.wait_for(Option::is_some).await;
@@ -311,14 +361,15 @@ impl Writer {
     }
 }
 
-/// Whether the key that a transaction looked for exists.
-fn has_keys(response: &TxnResponse) -> bool {
-    response.responses.iter().any(|response| {
-        matches!(
-            &response.response,
-            Some(response_op::Response::ResponseRange(range)) if range.count > 0
-        )
-    })
+/// Returns the operation that finds the revision of a key.
+fn find_op(key: Vec<u8>) -> RequestOp {
+    RequestOp {
+        request: Some(request_op::Request::RequestRange(RangeRequest {
+            key,
+            keys_only: true,
+            ..RangeRequest::default()
+        })),
+    }
 }
 
 /// Writes those of `parts` that etcd does not have.

@@ -6,7 +6,10 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::{Change, Commit, CommitError, SealOutcome, StateGuard};
+use crate::{
+    Change, Commit, CommitError, Freshness, SealOutcome, ServerDescription, ServerStatus,
+    StateGuard,
+};
 use cfgsync_model::{Generation, Instance, Revision};
 
 /// A boxed future that borrows the store.
@@ -50,6 +53,28 @@ pub trait Store: Send + Sync + 'static {
     /// does not survive a restart has none.
     fn crash_mark(&self) -> Option<PathBuf> {
         None
+    }
+
+    /// Returns how old [`Store::state`] may be. A store that no other server writes to is always fresh.
+    fn freshness(&self) -> Freshness {
+        Freshness::default()
+    }
+
+    /// Returns whether it is the turn of this server to render. Of the servers that share a store, one has the turn. The
+    /// turn only saves work: the seals of several servers that render come to one generation as well. `None` for a store
+    /// that no other server writes to.
+    fn render_turn(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
+
+    /// Says something about this server to the others. A store for one server ignores it.
+    fn describe(&self, description: ServerDescription) {
+        let _ = description;
+    }
+
+    /// Returns the running servers that share this store. Empty for a store for one server.
+    fn servers(&self) -> Vec<ServerStatus> {
+        vec![]
     }
 
     /// Resolves with the reason when the store can never accept another change. Acknowledged changes are kept, but the

@@ -12,7 +12,7 @@ use cfgsync_etcd::{EtcdConfig, EtcdStore};
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// A running etcd with one member. Dropping it ends the process.
-pub struct Etcd {
+pub(crate) struct Etcd {
     process: Child,
     port: u16,
     _data: tempfile::TempDir,
@@ -20,7 +20,7 @@ pub struct Etcd {
 
 impl Etcd {
     /// Starts etcd and waits until it answers.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let data = tempfile::tempdir().expect("there is room for temporary files");
         let (port, peer_port) = (free_port(), free_port());
         let (client, peer) = (
@@ -54,7 +54,7 @@ impl Etcd {
     }
 
     /// Returns the settings for the cluster `cluster` on this etcd.
-    pub fn config(&self, cluster: &str) -> EtcdConfig {
+    pub(crate) fn config(&self, cluster: &str) -> EtcdConfig {
         EtcdConfig {
             endpoints: vec![
                 format!("http://127.0.0.1:{}", self.port)
@@ -70,11 +70,29 @@ impl Etcd {
             write_timeout: Duration::from_secs(10),
             history: 3,
             event_bounds: cfgsync_store::EventBounds::default(),
+            housekeeping: cfgsync_etcd::Housekeeping::default(),
         }
     }
 
+    /// Returns the keys that begin with `prefix`.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        let output = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &format!("http://127.0.0.1:{}", self.port)])
+            .args(["get", "--prefix", "--keys-only", prefix])
+            .output()
+            .expect("etcdctl is installed (Debian: etcd-client)");
+        let keys = String::from_utf8(output.stdout).expect("keys are text");
+        let lines = keys.lines().filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
     /// Opens the store of `cluster`.
-    pub async fn open(&self, cluster: &str) -> EtcdStore {
+    #[allow(
+        dead_code,
+        reason = "not every test opens stores without other settings"
+    )]
+    pub(crate) async fn open(&self, cluster: &str) -> EtcdStore {
         let opened = EtcdStore::open(self.config(cluster)).await;
         opened.expect("etcd is ready")
     }

@@ -1,0 +1,7 @@
+//! The store on a real etcd.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod conformance;
+mod etcd;
+mod restart;

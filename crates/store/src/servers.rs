@@ -1,0 +1,42 @@
+//! The servers that share a store, and how fresh the view of each is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use cfgsync_model::Revision;
+
+/// What a server says about itself to the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerDescription {
+    /// The name of its machine.
+    pub name: String,
+    /// The URLs under which nodes reach it.
+    pub urls: Vec<String>,
+    /// The digests of the files that each server has for itself, by name: the spec, the tokens, the signing key.
+    pub digests: BTreeMap<String, String>,
+    /// When it started, in RFC 3339.
+    pub since: String,
+}
+
+/// A running server, as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerStatus {
+    /// What it says about itself.
+    pub description: ServerDescription,
+    /// The version of its program.
+    pub version: String,
+    /// The newest revision that it has applied. It is reported every few seconds.
+    pub applied: Revision,
+    /// Whether it is the one that renders.
+    pub is_rendering: bool,
+    /// Whether it is this server.
+    pub is_this: bool,
+}
+
+/// How old the state of a store may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// The time since the store last heard from its database. Zero for a store without one.
+    pub silent_for: Duration,
+    /// The reason why the store has no connection to its database. `None` while it has one.
+    pub problem: Option<String>,
+}
