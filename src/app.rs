@@ -2,11 +2,7 @@
 
 mod account;
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 use tokio::{
     net::TcpListener,
@@ -15,6 +11,7 @@ use tokio::{
 
 use account::Account;
 use cfgsync_cluster::Coordinator;
+use cfgsync_etcd::{EtcdConfig, EtcdError, EtcdStore};
 use cfgsync_materialize::Materializer;
 use cfgsync_server::{DrainReport, HttpConfig};
 use cfgsync_spec::{Spec, SpecError};
@@ -267,8 +264,18 @@ pub fn open_store(
         event_bounds: history.events,
     };
     let store = config.open()?;
-    log_directory(&*store, &config.directory);
+    log_opened(&*store, &config.directory.display().to_string());
     Ok(store)
+}
+
+/// Opens the store on etcd. The tasks of the store run on the runtime of the caller.
+///
+/// # Errors
+/// See [`cfgsync_etcd::EtcdErrorKind`].
+pub async fn open_etcd(config: EtcdConfig) -> Result<Arc<dyn Store>, EtcdError> {
+    let store = EtcdStore::open(config).await?;
+    log_opened(&store, &store.place());
+    Ok(Arc::new(store))
 }
 
 /// Logs that the state is in memory, and what a restart of the server loses.
@@ -286,16 +293,15 @@ fn log_memory(store: &MemoryStore, spec: &Spec) {
     }
 }
 
-fn log_directory(store: &dyn Store, directory: &Path) {
+fn log_opened(store: &dyn Store, place: &str) {
     let state = store.state();
     let generation = match state.generation() {
         Some(generation) => format!("generation {}", generation.number),
         None => "no generation yet".to_owned(),
     };
     tracing::info!(
-        "instance {}; {} has {} and {generation}",
+        "instance {}; {place} has {} and {generation}",
         store.instance(),
-        directory.display(),
         match state.registrations.len() {
             1 => "1 node".to_owned(),
             nodes => format!("{nodes} nodes"),

@@ -117,6 +117,22 @@ impl TokenSource {
     }
 }
 
+/// Reads a password from a file. Line breaks at its end do not belong to it.
+pub(crate) fn read_password(path: &Path) -> Result<SecretString, CredentialError> {
+    let failed = |problem: String| CredentialError {
+        place: path.display().to_string(),
+        problem,
+    };
+    let text = bounded_file::read_text_without_waiting(path, FILE_MAX_BYTES)
+        .map_err(|error| failed(error.to_string()))?;
+    let password = SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned());
+    drop(SecretString::from(text));
+    if secrecy::ExposeSecret::expose_secret(&password).is_empty() {
+        return Err(failed("the password is empty".to_owned()));
+    }
+    Ok(password)
+}
+
 fn read(path: &Path) -> Result<SecretString, CredentialError> {
     let place = path.display().to_string();
     match bounded_file::read_text_without_waiting(path, FILE_MAX_BYTES) {

@@ -4,6 +4,7 @@ mod signals;
 mod blocking;
 mod cause;
 mod access;
+mod etcd;
 mod state;
 mod signing;
 mod child;

@@ -82,6 +82,17 @@ impl EtcdStore {
         })
     }
 
+    /// Returns where the data are, for messages.
+    pub fn place(&self) -> String {
+        let config = &self.shared.config;
+        let endpoints: Vec<String> = config.endpoints.iter().map(ToString::to_string).collect();
+        format!(
+            "etcd at {}, below {}",
+            endpoints.join(", "),
+            config.cluster_prefix()
+        )
+    }
+
     /// Sends a request to the writer, and waits for its answer.
     async fn submit<T>(
         &self,

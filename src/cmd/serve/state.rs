@@ -1,19 +1,40 @@
-//! `--state-dir`: where a server keeps its state.
+//! `--store` and `--state-dir`: where a server keeps its state.
 
 use std::{env, path::PathBuf, sync::Arc};
 
 use cfgsync::app::{self, History};
 use cfgsync_spec::Spec;
 use cfgsync_store::{Relocation, Store};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use tokio::runtime::Handle;
 
+use super::etcd::EtcdArgs;
 use crate::cmd::error::CommandError;
 
 /// The variable that systemd sets for a unit with `StateDirectory=`. Colons separate several directories.
 const SYSTEMD_VARIABLE: &str = "STATE_DIRECTORY";
 
+/// Where the server keeps its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoreKind {
+    /// In memory, lost when the server ends
+    Memory,
+    /// In the state directory
+    Directory,
+    /// In etcd, shared with other servers of the same cluster
+    Etcd,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct StateArgs {
+    /// Where to keep the state
+    ///
+    /// The default is the state directory if there is one, and otherwise memory. With `etcd`, any number of servers with
+    /// the same spec share one cluster. The state directory then has only the server's own certificate.
+    #[arg(long, env = "CFGSYNC_STORE", value_name = "KIND", value_enum)]
+    store: Option<StoreKind>,
+    #[command(flatten)]
+    etcd: EtcdArgs,
     /// Keep the state in this directory, so that the server continues after a restart or a crash
     ///
     /// The server creates the directory if necessary, denies other users access to it, and locks it. Under systemd, the
@@ -54,20 +75,40 @@ impl StateArgs {
     }
 }
 
-/// Opens the state directory for `spec`, if there is one. Otherwise the server opens a store in memory when it starts.
+/// Opens the store for `spec`. Returns none for a store in memory, which the server opens when it starts. Blocks the
+/// calling thread, which is not one of the runtime's own.
 pub(super) fn open(
     args: &StateArgs,
     spec: &Spec,
     history: History,
 ) -> Result<Option<Arc<dyn Store>>, CommandError> {
-    let Some(directory) = args.directory() else {
-        return match args.relocation() {
-            Relocation::Unstated => Ok(None),
-            Relocation::Moved | Relocation::Restored => Err(CommandError::usage(
-                "--moved and --restored need --state-dir DIR",
-            )),
-        };
-    };
-    let store = app::open_store(Some(directory), args.relocation(), spec, history);
-    Ok(Some(store?))
+    let directory = args.directory();
+    let kind = args.store.unwrap_or(match directory {
+        Some(_) => StoreKind::Directory,
+        None => StoreKind::Memory,
+    });
+    if kind != StoreKind::Etcd && args.etcd.is_given() {
+        return Err(CommandError::usage("--etcd-endpoints needs --store etcd"));
+    }
+    if kind != StoreKind::Directory && args.relocation() != Relocation::Unstated {
+        return Err(CommandError::usage(
+            "--moved and --restored need a store in a directory (--state-dir DIR)",
+        ));
+    }
+    match kind {
+        StoreKind::Memory => Ok(None),
+        StoreKind::Directory => {
+            let directory = directory
+                .ok_or_else(|| CommandError::usage("--store directory needs --state-dir DIR"))?;
+            let store = app::open_store(Some(directory), args.relocation(), spec, history);
+            Ok(Some(store?))
+        }
+        StoreKind::Etcd if !args.etcd.is_given() => Err(CommandError::usage(
+            "--store etcd needs --etcd-endpoints http://HOST:2379",
+        )),
+        StoreKind::Etcd => {
+            let config = args.etcd.config(spec, history)?;
+            Ok(Some(Handle::current().block_on(app::open_etcd(config))?))
+        }
+    }
 }

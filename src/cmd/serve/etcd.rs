@@ -1,0 +1,139 @@
+//! `--etcd-*`: how a server reaches etcd, and where the data of the cluster are there.
+
+use std::{path::PathBuf, time::Duration};
+
+use cfgsync::app::History;
+use cfgsync_etcd::{Endpoint, EtcdConfig, Housekeeping};
+use cfgsync_spec::Spec;
+use clap::Args;
+
+use crate::cmd::{credentials, error::CommandError, parsers::duration};
+
+/// The shortest timeout. A shorter one would refuse changes that a healthy etcd confirms.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(super) struct EtcdArgs {
+    /// The members of etcd for `--store etcd`, separated by commas; repeatable
+    ///
+    /// The server uses one member at a time. After a failure it goes on with the next one.
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_ENDPOINTS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    etcd_endpoints: Vec<Endpoint>,
+    /// The prefix of all keys in etcd. The keys of this cluster are below it, under the name of the cluster
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_PREFIX",
+        value_name = "PREFIX",
+        default_value = "/cfgsync",
+        value_parser = prefix
+    )]
+    etcd_prefix: String,
+    /// Trust the certificate authorities in this PEM file for etcd, in place of those of the public web
+    #[arg(long, env = "CFGSYNC_ETCD_CA", value_name = "FILE")]
+    etcd_ca: Option<PathBuf>,
+    /// The certificate that this server presents to etcd, a PEM file
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_CERT",
+        value_name = "FILE",
+        requires = "etcd_key"
+    )]
+    etcd_cert: Option<PathBuf>,
+    /// The private key of `--etcd-cert`, a PEM file
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_KEY",
+        value_name = "FILE",
+        requires = "etcd_cert"
+    )]
+    etcd_key: Option<PathBuf>,
+    /// The name of the user in etcd
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_USER",
+        value_name = "NAME",
+        requires = "etcd_password_file"
+    )]
+    etcd_user: Option<String>,
+    /// The file with the password of `--etcd-user`
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "etcd_user"
+    )]
+    etcd_password_file: Option<PathBuf>,
+    /// How long the server tries to read its data in etcd when it starts
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_START_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = timeout
+    )]
+    etcd_start_timeout: Duration,
+    /// How long a change may wait for etcd. Then it is answered with status 503, and `join` tries again
+    #[arg(
+        long,
+        env = "CFGSYNC_ETCD_WRITE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = timeout
+    )]
+    etcd_write_timeout: Duration,
+}
+
+impl EtcdArgs {
+    /// Whether a member of etcd is named.
+    pub(super) fn is_given(&self) -> bool {
+        !self.etcd_endpoints.is_empty()
+    }
+
+    /// Returns the settings of the store for `spec`.
+    pub(super) fn config(&self, spec: &Spec, history: History) -> Result<EtcdConfig, CommandError> {
+        let user = match (&self.etcd_user, &self.etcd_password_file) {
+            (Some(name), Some(file)) => Some((name.clone(), credentials::read_password(file)?)),
+            _ => None,
+        };
+        Ok(EtcdConfig {
+            endpoints: self.etcd_endpoints.clone(),
+            prefix: self.etcd_prefix.clone(),
+            cluster: spec.cluster.clone(),
+            authorities: self.etcd_ca.clone(),
+            identity: self.etcd_cert.clone().zip(self.etcd_key.clone()),
+            user,
+            start_timeout: self.etcd_start_timeout,
+            write_timeout: self.etcd_write_timeout,
+            history: history.generations,
+            event_bounds: history.events,
+            housekeeping: Housekeeping::default(),
+        })
+    }
+}
+
+/// Parses a prefix of keys. A slash at its end is left out.
+fn prefix(text: &str) -> Result<String, String> {
+    let prefix = text.trim_end_matches('/');
+    if prefix
+        .chars()
+        .any(|char| char.is_whitespace() || char.is_control())
+    {
+        return Err("a prefix has no spaces".to_owned());
+    }
+    if prefix.is_empty() {
+        return Err("a prefix has at least one character besides `/`".to_owned());
+    }
+    Ok(prefix.to_owned())
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        timeout if timeout >= TIMEOUT_MIN => Ok(timeout),
+        _ => Err("the timeout is at least 1s".to_owned()),
+    }
+}
