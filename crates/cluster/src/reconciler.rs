@@ -19,6 +19,7 @@ mod expiry;
 mod lease_expiry;
 mod recorder;
 mod rollouts;
+mod turn;
 mod publisher;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -52,6 +53,7 @@ use render_key::RenderKey;
 use renderer::{FinishedRender, RenderResult, Renderer};
 use rollouts::Rollouts;
 use sealer::{PendingSeal, SealAnswer, Sealer, seal_event, unsealed};
+use turn::Turn;
 use value_follower::ValueFollower;
 
 /// The shortest time between two evaluations because of changes, so that one evaluation includes many registrations of a
@@ -99,6 +101,7 @@ pub(crate) struct Reconciler {
     value_follower: ValueFollower,
     attempt: Attempt,
     renderer: Renderer,
+    turn: Turn,
     crash_mark: Arc<CrashMark>,
     sealer: Sealer,
     adopter: Adopter,
@@ -133,6 +136,7 @@ impl Reconciler {
             is_reloaded: false,
             attempt: Attempt::new(Instant::now()),
             renderer: Renderer::default(),
+            turn: Turn::new(shared.store.render_turn()),
             crash_mark: Arc::new(CrashMark::open(shared.store.crash_mark())),
             sealer: Sealer::default(),
             adopter: Adopter::default(),
@@ -202,6 +206,7 @@ impl Reconciler {
                 &self.follower.state,
                 &self.pipeline,
             ));
+            wake_at.add(self.turn.ends_at().filter(|at| *at > Instant::now()));
             wake_at.add(self.advance_rollout());
             self.publish(evaluation);
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
@@ -220,6 +225,7 @@ impl Reconciler {
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
                 () = self.lease_expiry.removed() => {}
+                () = self.turn.changed() => {}
                 () = refusals_changed(&self.shared, next_evaluation) => {}
                 () = sleep_until(wake_at.0) => {}
             }
@@ -279,8 +285,13 @@ impl Reconciler {
             // The reasons of a materializer that was not ready must not prevent its retry.
             Some(result) => result.retry().is_some_and(|(_, retry_at)| retry_at <= now),
         };
+        if !is_due {
+            self.turn.clear();
+            return;
+        }
         let interval = self.config.min_generation_interval;
-        if is_due && self.renderer.next_start(interval, now).is_none() {
+        if self.renderer.next_start(interval, now).is_none() && self.turn.allows(now) {
+            self.turn.clear();
             let job = self.render_job(key);
             self.renderer.start(key, job);
         }
@@ -522,6 +533,8 @@ impl Reconciler {
             Unmet::Storing
         } else if self.adopter.is_running() {
             Unmet::Loading
+        } else if self.turn.is_waiting() {
+            Unmet::RenderingElsewhere
         } else {
             Unmet::CollectingChanges(self.config.min_generation_interval)
         }

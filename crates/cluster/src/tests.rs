@@ -14,6 +14,7 @@ mod overrides;
 mod reload;
 mod deliveries;
 mod servers;
+mod render_turn;
 mod static_files;
 mod capacity;
 mod audit_sink;

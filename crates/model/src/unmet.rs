@@ -104,6 +104,8 @@ pub enum Unmet {
     RenderFailed(String),
     /// The files are being rendered.
     Rendering,
+    /// Another server renders the files.
+    RenderingElsewhere,
     /// The server waits for further changes: it renders at most once in this time.
     CollectingChanges(Duration),
     /// The files are being stored.
@@ -225,6 +227,9 @@ impl fmt::Display for Unmet {
             ),
             Self::RenderFailed(reason) => write!(f, "render: the newest render failed: {reason}"),
             Self::Rendering => f.write_str("render: the server is rendering the files"),
+            Self::RenderingElsewhere => {
+                f.write_str("render: another server is rendering the files")
+            }
             Self::CollectingChanges(interval) => {
                 let interval = duration::text(*interval);
                 write!(
