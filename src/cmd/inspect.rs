@@ -9,6 +9,7 @@ mod table;
 mod cluster_table;
 mod presentation;
 mod events;
+mod servers;
 mod poll;
 mod watch;
 
@@ -51,6 +52,7 @@ use super::{
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
   cfgsync inspect events                      # what has happened: registrations, seals, deliveries
   cfgsync inspect events --follow -o json     # what happens, for scripts
+  cfgsync inspect servers                     # the servers of the cluster, and their database
   cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK
   cfgsync inspect --state-dir /var/lib/cfgsync            # read a state directory instead
   cfgsync inspect --state-dir /var/lib/cfgsync --verify   # check all its checksums")]
@@ -134,6 +136,8 @@ enum Query {
     },
     /// Print the events that the server has kept: registrations, seals, deliveries, values and so on
     Events(events::EventsArgs),
+    /// Show the servers of the cluster, and the database that they share
+    Servers,
     /// Compare two generations; exit code 3 if anything differs
     Diff {
         /// The older generation
@@ -260,6 +264,11 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
     let client = args.server.client()?;
     match args.query {
         Some(Query::Health) => poll::health(&client).await,
+        Some(Query::Servers) => {
+            let body = client.cluster_servers().await?.value;
+            print_as(presentation.format.data(), &body, servers::table)?;
+            Ok(Exit::Done)
+        }
         Some(Query::Events(events)) => {
             events::run(&client, events, presentation.format.data()).await
         }
@@ -279,6 +288,7 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
 fn refuse_server_queries(args: &InspectArgs) -> Result<(), CommandError> {
     let query = match &args.query {
         Some(Query::Health) => "health",
+        Some(Query::Servers) => "servers",
         Some(Query::Events(_)) => "events",
         Some(_) if args.verify => "a subcommand of inspect",
         _ if args.wait.is_some() => "--wait",
@@ -302,7 +312,7 @@ async fn show(
 ) -> Result<Exit, CommandError> {
     let (format, layout) = (presentation.format.data(), presentation.layout());
     match query {
-        Some(Query::Health | Query::Events(_)) => {
+        Some(Query::Health | Query::Servers | Query::Events(_)) => {
             unreachable!("only a server answers it, and it was asked")
         }
         Some(Query::Node { identifier }) => {

@@ -8,6 +8,7 @@ mod etcd;
 mod state;
 mod signing;
 mod child;
+mod description;
 mod descriptors;
 mod events;
 mod value_limits;
@@ -131,6 +132,20 @@ pub(crate) struct ServeArgs {
     run_lease: Duration,
     #[command(flatten)]
     state: StateArgs,
+    /// The URL under which nodes reach this server, if it shares its cluster with others; repeatable
+    ///
+    /// `inspect servers` shows it. The default is the address that the server listens on.
+    #[arg(long, env = "CFGSYNC_ADVERTISE", value_name = "URL")]
+    advertise: Vec<String>,
+    /// How long the store may be silent until `/readyz` says that the server is not ready
+    #[arg(
+        long,
+        env = "CFGSYNC_STALE_MAX",
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = duration
+    )]
+    stale_max: Duration,
     /// How many generations the server keeps for `inspect`
     #[arg(
         long,
@@ -318,6 +333,12 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         tls.as_deref(),
     )?;
     let mut child = start_command(&args, &addresses, tls.as_deref(), &descriptors)?;
+    if let Some(store) = &store {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let urls = &args.advertise;
+        let key = sign_key.as_deref();
+        store.describe(description::of_server(urls, scheme, &addresses, &spec, key));
+    }
     let (status, status_line) = watch::channel(String::new());
     let metrics = Arc::<Metrics>::default();
     let server = Service {

@@ -41,7 +41,7 @@ use cfgsync_model::{
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
+    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody, ServersBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use events::{EventStream, WatchOptions, Watched};
@@ -427,6 +427,11 @@ impl Client {
         let options = RequestOptions::default();
         self.send_json(Method::PUT, &format!("/v1/nodes/{id}/lease"), options)
             .await
+    }
+
+    /// Returns the servers of the cluster and their database.
+    pub async fn cluster_servers(&self) -> Result<Response<ServersBody>, CallError> {
+        self.get("/v1/servers").await
     }
 
     /// Returns the state of the roll-out.

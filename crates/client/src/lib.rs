@@ -23,7 +23,6 @@
 
 mod failure;
 mod sanitize;
-mod backoff;
 mod server;
 mod tls;
 mod early_response;

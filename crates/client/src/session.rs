@@ -16,8 +16,9 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{CallError, Client, UnreachableCause, backoff::Backoff};
+use crate::{CallError, Client, UnreachableCause};
 use cfgsync_model::{Digest, Instance, JoinerId, NodeRegistration};
+use cfgsync_support::backoff::Backoff;
 use cfgsync_wire::ReceivedPayload;
 pub use error::JoinError;
 pub use events::{Event, Events};

@@ -42,6 +42,7 @@ mod phase_tally;
 mod phase_waits;
 mod run_leases;
 mod queries;
+mod servers;
 pub mod projection;
 mod inspect;
 mod event_filter;

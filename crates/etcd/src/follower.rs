@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     EtcdError, EtcdErrorKind,
     api::{Event, WatchCreateRequest, WatchResponse, event::EventType},
-    backoff::Backoff,
     keys::{Key, LogKey},
     load::{self, read_entry, read_parts},
     records,
@@ -18,6 +17,7 @@ use crate::{
     view::{Decision, LogRecord, View},
 };
 use cfgsync_store::{CommitError, shared_log};
+use cfgsync_support::backoff::Backoff;
 
 /// The interval at which the connection is asked to show that it works.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);

@@ -13,7 +13,6 @@
 mod endpoint;
 mod error;
 mod settings;
-mod backoff;
 mod keys;
 mod log_value;
 mod parts;
@@ -21,6 +20,7 @@ mod records;
 mod connect;
 mod session;
 mod transaction;
+mod database;
 mod view;
 mod load;
 mod shared;

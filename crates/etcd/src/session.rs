@@ -13,10 +13,11 @@ use tonic::{
 use crate::{
     Endpoint, EtcdConfig, EtcdError, EtcdErrorKind,
     api::{
-        AuthenticateRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
-        LeaseRevokeRequest, RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest,
-        TxnResponse, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
-        auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+        AlarmMember, AlarmRequest, AuthenticateRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+        LeaseKeepAliveResponse, LeaseRevokeRequest, Member, MemberListRequest, RangeRequest,
+        RangeResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse, WatchCreateRequest,
+        WatchProgressRequest, WatchRequest, WatchResponse, auth_client::AuthClient,
+        cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
         maintenance_client::MaintenanceClient, watch_client::WatchClient,
         watch_request::RequestUnion,
     },
@@ -212,6 +213,21 @@ impl Session {
         };
         renewals.answered().await?;
         Ok(renewals)
+    }
+
+    /// Asks for the members of etcd.
+    pub(crate) async fn members(&self) -> Result<Vec<Member>, EtcdError> {
+        let mut client = ClusterClient::new(self.channel.clone());
+        let request = self.request(MemberListRequest {});
+        Ok(self.timed(client.member_list(request)).await?.members)
+    }
+
+    /// Asks for the alarms of all members.
+    pub(crate) async fn alarms(&self) -> Result<Vec<AlarmMember>, EtcdError> {
+        let mut client = MaintenanceClient::new(self.channel.clone());
+        // Zero for all fields: get the alarms of all kinds and members.
+        let request = self.request(AlarmRequest::default());
+        Ok(self.timed(client.alarm(request)).await?.alarms)
     }
 
     /// Begins a watch.

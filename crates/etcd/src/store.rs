@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    EtcdConfig, EtcdError, EtcdErrorKind, connect,
+    EtcdConfig, EtcdError, EtcdErrorKind, connect, database,
     follower::Follower,
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
@@ -22,7 +22,7 @@ use crate::{
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_store::{
-    BoxFuture, Change, Commit, CommitError, Freshness, SealOutcome, ServerDescription,
+    BoxFuture, Change, Commit, CommitError, Database, Freshness, SealOutcome, ServerDescription,
     ServerStatus, State, StateGuard, Store, shared_log,
 };
 
@@ -230,6 +230,15 @@ impl Store for EtcdStore {
 
     fn servers(&self) -> Vec<ServerStatus> {
         self.shared.view().server_statuses(self.shared.id)
+    }
+
+    fn database(&self) -> BoxFuture<'_, Result<Option<Database>, String>> {
+        Box::pin(async {
+            let session = self.shared.session.borrow().clone();
+            let session = session.ok_or("there is no connection to etcd")?;
+            let database = database::describe(&session).await;
+            database.map(Some).map_err(|error| error.reason)
+        })
     }
 
     fn failed(&self) -> BoxFuture<'_, String> {

@@ -50,6 +50,8 @@ pub struct HttpConfig {
     pub large_payload_slot_max: Duration,
     /// How long requests in progress may take to end once the server stops. 10 s by default.
     pub drain_timeout: Duration,
+    /// How long the store may be silent until `/readyz` says that the server is not ready. 30 s by default.
+    pub stale_max: Duration,
     /// How many requests are held for one node at a time; more are answered at once. 8 by default.
     pub waiters_per_node_max: usize,
     /// The time between two heartbeats of an event stream. 30 s by default.
@@ -85,6 +87,7 @@ impl Default for HttpConfig {
             large_payloads_at_once_max: 32,
             large_payload_slot_max: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(10),
+            stale_max: Duration::from_secs(30),
             waiters_per_node_max: 8,
             watch_heartbeat: Duration::from_secs(30),
             watch_limits: WatchLimits::default(),

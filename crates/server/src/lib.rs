@@ -45,6 +45,7 @@
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
+//! | `/v1/servers` | GET, HEAD | Inspect | describes the servers of the cluster and their database |
 //! | `/v1/rollout` | GET, HEAD | Inspect | describes the roll-out of the newest generation |
 //! | `/v1/rollout/stop` | POST | Operate | hands the newest generation to no further node |
 //! | `/v1/rollout/resume` | POST | Operate | continues a roll-out that is stopped |

@@ -130,6 +130,15 @@ pub(super) enum Rejection {
     CertificateOutdated,
     #[error("this server is part of another program, which has no files to read again")]
     NoReload,
+    #[error(
+        "this server has not heard from its store for {}{}; it still serves what it has",
+        duration::text(Duration::from_secs(silent_for.as_secs())),
+        problem.as_ref().map_or(String::new(), |problem| format!(" ({problem})"))
+    )]
+    Stale {
+        silent_for: Duration,
+        problem: Option<String>,
+    },
     #[error("this server is stopping")]
     Stopping,
     #[error("the server failed on this request, which is a bug; its log says more")]
@@ -154,6 +163,7 @@ impl Rejection {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 return (status, Code::NotReady, "handshake_again");
             }
+            Self::Stale { .. } => (StatusCode::SERVICE_UNAVAILABLE, "stale"),
             Self::Stopping => return (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, DRAINING),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "too_slow"),

@@ -68,6 +68,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::SetAlias => on(filter, values::set_alias),
         RoutedHandler::DeleteAlias => on(filter, values::delete_alias),
         RoutedHandler::Watch => on(filter, watch::watch),
+        RoutedHandler::Servers => on(filter, probe::servers),
         RoutedHandler::Rollout => on(filter, operator::rollout),
         RoutedHandler::StopRollout => on(filter, operator::stop_rollout),
         RoutedHandler::ResumeRollout => on(filter, operator::resume_rollout),

@@ -106,6 +106,7 @@ pub(super) enum RoutedHandler {
     DeleteAlias,
     Watch,
     Redraw,
+    Servers,
     Rollout,
     StopRollout,
     ResumeRollout,
@@ -357,6 +358,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Operate,
             handler: Handler::Routed(RoutedHandler::Fail),
             doc: "declares the cluster failed, with a reason for all waiting nodes",
+        }],
+    },
+    Route {
+        pattern: "/v1/servers",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: Handler::Routed(RoutedHandler::Servers),
+            doc: "describes the servers of the cluster and their database",
         }],
     },
     Route {

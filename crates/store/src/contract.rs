@@ -7,7 +7,7 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    Change, Commit, CommitError, Freshness, SealOutcome, ServerDescription, ServerStatus,
+    Change, Commit, CommitError, Database, Freshness, SealOutcome, ServerDescription, ServerStatus,
     StateGuard,
 };
 use cfgsync_model::{Generation, Instance, Revision};
@@ -75,6 +75,14 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the running servers that share this store. Empty for a store for one server.
     fn servers(&self) -> Vec<ServerStatus> {
         vec![]
+    }
+
+    /// Asks the database of the store about itself. `None` for a store without one.
+    ///
+    /// # Errors
+    /// Fails with the reason if the database does not answer.
+    fn database(&self) -> BoxFuture<'_, Result<Option<Database>, String>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Resolves with the reason when the store can never accept another change. Acknowledged changes are kept, but the

@@ -40,3 +40,29 @@ pub struct Freshness {
     /// The reason why the store has no connection to its database. `None` while it has one.
     pub problem: Option<String>,
 }
+
+/// The database of a store, as it describes itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Database {
+    /// Its kind and version.
+    pub version: String,
+    /// Its members.
+    pub members: Vec<DatabaseMember>,
+    /// The size of its data, in bytes. The deleted ones that are not yet compacted count as well.
+    pub size_bytes: u64,
+    /// The largest size, in bytes, if the database says it.
+    pub quota_bytes: Option<u64>,
+    /// What it reports to be wrong.
+    pub alarms: Vec<String>,
+}
+
+/// A member of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseMember {
+    /// Its name.
+    pub name: String,
+    /// The URLs of its clients.
+    pub urls: Vec<String>,
+    /// Whether it leads the others.
+    pub is_leader: bool,
+}

@@ -1,9 +1,10 @@
 //! Small parts that several crates share: files, the clock, durations, the order of names, suggestions for misspelt names,
-//! and threads.
+//! waits before retries, and threads.
 //!
 //! Nothing here depends on the concepts of cfgsync. This crate imports no other crate of the workspace, and every other
 //! crate may import it.
 
+pub mod backoff;
 pub mod bounded_file;
 pub mod clock;
 pub mod duration;

@@ -23,6 +23,7 @@ mod values_import;
 mod token;
 mod lease;
 mod rollout;
+mod servers;
 mod reload;
 mod sse;
 mod event;
@@ -53,6 +54,7 @@ pub use runs::{
     ClaimBody, FENCED, RunAnswerState, RunBody, RunEntry, RunnerBody, encode_claim, encode_output,
     read_claim, read_runner,
 };
+pub use servers::{DatabaseEntry, DatabaseMemberEntry, ServerEntry, ServersBody};
 pub use signature::{
     InvalidKey, InvalidSignature, PayloadSigner, Signature, SignedFacts, SigningKey, VerifyError,
     VerifyKey,

@@ -104,6 +104,7 @@ pub(super) fn http_config(
         hosts: args.host.clone(),
         hold: args.hold,
         hold_render: args.hold_render,
+        stale_max: args.stale_max,
         wait_max: limits.wait_max,
         register_body_max_bytes: limits.register_body_max,
         replace_body_max_bytes: limits.replace_body_max,

@@ -159,6 +159,7 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             "POST /v1/fail",
             post("/v1/fail", headers, r#"{"reason":""}"#),
         ),
+        ("GET /v1/servers", build("GET", "/v1/servers")),
         ("GET /v1/rollout", build("GET", "/v1/rollout")),
         (
             "POST /v1/rollout/stop",

@@ -8,7 +8,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Client, cause::cause, error::CallError, transport::RequestOptions};
-use crate::{FailureKind, ServerUrl, backoff::Backoff, sanitize::sanitize};
+use crate::{FailureKind, ServerUrl, sanitize::sanitize};
+use cfgsync_support::backoff::Backoff;
 use cfgsync_support::duration;
 use cfgsync_wire::{EventStreamReader, StreamedEvent};
 

@@ -18,5 +18,18 @@ pub(in super::super) async fn readyz(context: Context) -> Result<RoutedReply, Re
     if context.server().is_stopping() {
         return Err(Rejection::Stopping);
     }
+    let server = context.server();
+    let freshness = server.coordinator.freshness();
+    if freshness.silent_for > server.config.stale_max {
+        return Err(Rejection::Stale {
+            silent_for: freshness.silent_for,
+            problem: freshness.problem,
+        });
+    }
     Ok(reply::json(&json!({"status": "ready"})).into())
+}
+
+/// `GET /v1/servers`.
+pub(in super::super) async fn servers(context: Context) -> RoutedReply {
+    reply::json(&context.server().coordinator.servers().await).into()
 }

@@ -10,13 +10,13 @@ const LAST_MAX: Duration = Duration::from_secs(5);
 
 /// Counts the waits in a row. Their upper bound doubles with each, until [`Backoff::reset`].
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     waits: u32,
 }
 
 impl Backoff {
     /// Returns the next wait, drawn evenly between zero and a bound that doubles from 100 ms to 5 s.
-    pub(crate) fn next_wait(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let bound = FIRST_MAX
             .saturating_mul(1 << self.waits.min(10))
             .min(LAST_MAX);
@@ -25,12 +25,12 @@ impl Backoff {
     }
 
     /// Returns the number of waits since the last reset.
-    pub(crate) fn waits(&self) -> u32 {
+    pub fn waits(&self) -> u32 {
         self.waits
     }
 
     /// Starts over after a success.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.waits = 0;
     }
 }
