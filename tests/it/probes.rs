@@ -279,35 +279,42 @@ fn output_of_the_probe_is_not_reported_if_a_file_is_secret() {
     );
 }
 
+/// The hooks get the token and the key of the node by file.
 #[test]
 fn hooks_act_as_their_node() {
-    let cluster = Cluster::new(1, "");
+    let sandbox = Sandbox::new();
+    sandbox.put("cluster.yaml", &spec(1, "one", "identity: first-use\n"));
+    sandbox.token("nodes", &["--role", "node"]);
+    let server = sandbox.serve(&["--tokens", "tokens"]);
     let hook = |phase: &str| {
         format!(
-            "env | grep ^CFGSYNC_ | sort >env-{phase}; cd /; {PROGRAM} report {phase} --reason $CFGSYNC_SEAT"
+            "env | grep ^CFGSYNC_ | sort >env-{phase}; cd /
+             {PROGRAM} report {phase} && {PROGRAM} wait {phase} && {PROGRAM} run-once {phase} -- true"
         )
     };
     let (check, change, probe) = (hook("checked"), hook("changed"), hook("probed"));
-    let flags = ["--check", &check, "--on-change", &change, "--probe", &probe];
-    let mut node = cluster.start(
-        "node-1",
-        &[&flags[..], &["--probe-threshold", "1"]].concat(),
-    );
-    node.log_until("the node is healthy");
-    for phase in ["checked", "changed", "probed", "healthy"] {
-        let (exit, log) = cluster.wait(phase, "1");
-        assert_eq!(exit, 0, "{log}");
-    }
+    let node = join(&server.url, "node-1");
+    let flags = ["--watch", "--probe-threshold", "1"];
+    let hooks = ["--check", &check, "--on-change", &change, "--probe", &probe];
+    let access = ["--token-file", "nodes.token", "--identity-file", "key"];
+    let mut node = sandbox.start(&[&node[..], &flags, &hooks, &access].concat());
+    node.log_until("--on-change is done");
+    node.log_until("the node is healthy with generation 1");
+
+    let directory = fs::canonicalize(sandbox.path()).unwrap();
     let facts = format!(
-        "CFGSYNC_CLUSTER=devnet\nCFGSYNC_GENERATION=1\nCFGSYNC_ID=node-1\nCFGSYNC_SEAT=0\nCFGSYNC_SERVER={}\n",
-        cluster.server.url
+        "CFGSYNC_CLUSTER=devnet\nCFGSYNC_GENERATION=1\nCFGSYNC_ID=node-1\nCFGSYNC_IDENTITY_FILE={0}/key\n\
+         CFGSYNC_SEAT=0\nCFGSYNC_SERVER={1}\nCFGSYNC_TOKEN_FILE={0}/nodes.token\n",
+        directory.display(),
+        server.url
     );
-    assert_eq!(cluster.sandbox.read("env-changed"), facts);
-    assert_eq!(cluster.sandbox.read("env-probed"), facts);
-    let checked = cluster.sandbox.read("env-checked");
-    let (own, staged) = checked.split_once("CFGSYNC_STAGED=").unwrap();
-    assert_eq!(own, facts);
-    assert!(staged.starts_with('/'), "{staged}");
+    assert_eq!(sandbox.read("env-changed"), facts);
+    assert_eq!(sandbox.read("env-probed"), facts);
+    let checked = sandbox.read("env-checked");
+    let is_staged = |line: &&str| line.starts_with("CFGSYNC_STAGED=/");
+    assert_eq!(checked.lines().filter(is_staged).count(), 1, "{checked}");
+    let others: Vec<&str> = checked.lines().filter(|line| !is_staged(line)).collect();
+    assert_eq!(others, facts.lines().collect::<Vec<_>>());
 }
 
 #[test]

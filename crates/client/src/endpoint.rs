@@ -120,9 +120,10 @@ impl Endpoint {
     }
 
     async fn get(&self, stream: TcpStream, target: &str) -> Result<(), String> {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
+        let host = if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
         };
         let request = Request::get(target)
             .header(HOST, host)

@@ -81,12 +81,6 @@ pub(super) async fn run(
                 }
             });
             loop {
-                let ended = async {
-                    match &mut child {
-                        Some(child) => child.ended().await,
-                        None => std::future::pending().await,
-                    }
-                };
                 tokio::select! {
                     biased;
                     signal = signals.next() => match &mut child {
@@ -98,17 +92,12 @@ pub(super) async fn run(
                         }
                         None => return Err(JoinFailure::Ended(signal)),
                     },
-                    event = ended => match event? {
+                    event = event_of(&mut child) => match event? {
                         ChildEvent::Ended(exit) => {
                             prober.on_command_ended(exit.code()).await;
                             return Ok(exit);
                         }
-                        ChildEvent::Restarted => {
-                            if settings.reload != Reload::Nothing {
-                                finish_action(plan);
-                            }
-                            prober.begin();
-                        }
+                        ChildEvent::Restarted => on_applied(plan, settings, &prober),
                     },
                     Err(error) = &mut orphans => return Err(JoinFailure::Wait(error)),
                     delivered = &mut next => break delivered,
@@ -142,12 +131,25 @@ pub(super) async fn run(
         };
         drop(locks);
         if applied == Applied::Done {
-            if settings.reload != Reload::Nothing {
-                finish_action(plan);
-            }
-            prober.begin();
+            on_applied(plan, settings, &prober);
         }
     }
+}
+
+/// Waits for CMD, if there is one.
+async fn event_of(child: &mut Option<Child<'_>>) -> Result<ChildEvent, JoinFailure> {
+    match child {
+        Some(child) => child.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Notes that CMD has the files of the last delivery.
+fn on_applied(plan: &Plan, settings: &WatchSettings, prober: &Prober) {
+    if settings.reload != Reload::Nothing {
+        finish_action(plan);
+    }
+    prober.begin();
 }
 
 /// Starts CMD, and prepares to follow after the first delivery.
