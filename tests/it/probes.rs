@@ -53,7 +53,13 @@ impl Cluster {
 
     fn start(&self, id: &str, more: &[&str]) -> Process {
         let node = join(&self.server.url, id);
-        let quick = ["--watch", "--probe-interval", "100ms"];
+        let quick = [
+            "--watch",
+            "--probe-interval",
+            "100ms",
+            "--probe-start-period",
+            "0s",
+        ];
         self.sandbox.start(&[&node[..], &quick, more].concat())
     }
 
@@ -217,7 +223,14 @@ fn probe_that_hangs_or_floods_is_killed_with_its_children() {
         ),
     ] {
         let cluster = Cluster::new(1, "");
-        let flags = ["--probe", probe, "--probe-threshold", "1"];
+        let flags = [
+            "--probe",
+            probe,
+            "--probe-threshold",
+            "1",
+            "--probe-start-period",
+            "0s",
+        ];
         let timeout = if probe.contains("yes") { "1m" } else { "200ms" };
         let flags = [
             &flags[..],

@@ -44,6 +44,15 @@ pub(crate) struct ProbeArgs {
         value_parser = clap::value_parser!(u32).range(1..=1000)
     )]
     probe_threshold: u32,
+    /// How long failed checks of --probe do not count after a start or a new generation, until one succeeds
+    #[arg(
+        long,
+        env = "CFGSYNC_PROBE_START_PERIOD",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = parsers::duration
+    )]
+    probe_start_period: Duration,
 }
 
 impl ProbeArgs {
@@ -59,6 +68,7 @@ impl ProbeArgs {
             interval: self.probe_interval,
             timeout: self.probe_timeout,
             threshold: self.probe_threshold,
+            start_period: self.probe_start_period,
         })
     }
 }
@@ -71,6 +81,8 @@ pub(super) struct ProbeSettings {
     pub(super) timeout: Duration,
     /// The number of equal results in a row that decides.
     pub(super) threshold: u32,
+    /// How long failures do not count before the first success.
+    pub(super) start_period: Duration,
 }
 
 /// What is checked.

@@ -149,6 +149,7 @@ impl Prober {
 
     async fn check_repeatedly(&self, settings: &ProbeSettings, subject: &Subject) -> Infallible {
         let mut tally = Tally::new(settings.threshold);
+        let counts_from = Instant::now() + settings.start_period;
         let mut reports = Reports::default();
         self.must_repeat.set(false);
         if self.has_command {
@@ -158,7 +159,8 @@ impl Prober {
             let next_at = Instant::now() + settings.interval;
             self.send(subject, &mut reports).await;
             let checked = self.check(settings, subject).await;
-            if let Some(health) = tally.add(checked) {
+            let is_starting = Instant::now() < counts_from;
+            if let Some(health) = tally.add(checked, is_starting) {
                 log(&health, subject.generation);
                 match health {
                     Health::Healthy => reports.owe(HEALTHY, None),
@@ -296,6 +298,7 @@ struct Tally {
     /// Whether the last results were successes, and how many there were.
     last: (bool, u32),
     decided: Option<bool>,
+    has_succeeded: bool,
 }
 
 impl Tally {
@@ -304,12 +307,18 @@ impl Tally {
             threshold,
             last: (false, 0),
             decided: None,
+            has_succeeded: false,
         }
     }
 
-    /// Adds a result. Returns the decision if it is another one than before.
-    fn add(&mut self, checked: Result<(), String>) -> Option<Health> {
+    /// Adds a result. Returns the decision if it is another one than before. While the service `is_starting`, failures
+    /// before the first success do not count.
+    fn add(&mut self, checked: Result<(), String>, is_starting: bool) -> Option<Health> {
         let is_success = checked.is_ok();
+        self.has_succeeded |= is_success;
+        if is_starting && !self.has_succeeded {
+            return None;
+        }
         let (was_success, count) = self.last;
         let count = if is_success == was_success { count } else { 0 };
         self.last = (is_success, count.saturating_add(1));
@@ -344,8 +353,29 @@ mod tests {
             (Ok(()), None),
             (Ok(()), Some(Health::Healthy)),
         ] {
-            assert_eq!(tally.add(checked.map_err(str::to_owned)), expected);
+            let checked = checked.map_err(str::to_owned);
+            assert_eq!(tally.add(checked, false), expected);
         }
+    }
+
+    #[test]
+    fn failures_of_a_service_that_starts_do_not_count() {
+        let failure = || Err("no connection".to_owned());
+        let mut tally = Tally::new(1);
+        assert_eq!(tally.add(failure(), true), None);
+        assert_eq!(tally.add(Ok(()), true), Some(Health::Healthy));
+        // It was up already.
+        assert!(matches!(
+            tally.add(failure(), true),
+            Some(Health::Failed(_))
+        ));
+
+        let mut late = Tally::new(1);
+        assert_eq!(late.add(failure(), true), None);
+        assert!(matches!(
+            late.add(failure(), false),
+            Some(Health::Failed(_))
+        ));
     }
 
     #[test]
