@@ -82,7 +82,7 @@ async fn shorter_lease_of_a_reloaded_spec_counts_at_once() {
     let cluster = start("lease: 1h\nready: {nodes: 2}");
     cluster.add("a").await;
     pass(5).await;
-    let shorter = spec("lease: 30s\nready: {nodes: 2}");
+    let shorter = spec(&format!("lease: 30s\nready: {{nodes: 2}}{PEERS}"));
     cluster.reload(shorter).await.unwrap();
     pass(20).await;
     assert_eq!(registered(&cluster), ["a"]);
