@@ -15,7 +15,7 @@ use hyper::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{sleep, timeout},
 };
 
@@ -62,18 +62,22 @@ pub(crate) async fn run(args: FollowArgs, target: Arc<Target>) -> anyhow::Result
     let load_before = procfs::load_average();
     let resident_before = common.server_pid.and_then(procfs::resident_mib);
     let (report, mut received) = mpsc::unbounded_channel();
+    // A node asks again when all nodes have their files. In practice it first writes them to its disk, which takes longer.
+    let (next_round, this_round) = watch::channel(());
     for node in 0..common.nodes {
         let uri = format!("/v1/nodes/{}{node:05}/payload", common.id_prefix);
         let uri: Uri = uri.parse().context("--id-prefix")?;
         let mut client = Client::new(Arc::clone(&target));
         let etag = fetch(&mut client, &uri, None).await?;
-        let report = report.clone();
+        let (report, mut this_round) = (report.clone(), this_round.clone());
         tokio::spawn(async move {
             let mut etag = Some(etag);
             while etag.is_some() {
+                this_round.mark_unchanged();
                 etag = fetch(&mut client, &uri, etag).await.ok();
-                // An error says that the measurement is over.
+                // Errors say that the measurement is over.
                 let _ = report.send((etag.is_some(), Instant::now()));
+                let _ = this_round.changed().await;
             }
         });
     }
@@ -116,6 +120,7 @@ pub(crate) async fn run(args: FollowArgs, target: Arc<Target>) -> anyhow::Result
             ensure!(is_payload, "a held request failed at change {change}");
             to_each_ms.push(round(at.duration_since(sent).as_secs_f64() * 1e3));
         }
+        next_round.send_replace(());
         sleep(Duration::from_secs_f64(args.pause_seconds)).await;
     }
     ensure!(received.is_empty(), "a node received files twice");
