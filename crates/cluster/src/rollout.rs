@@ -173,9 +173,22 @@ impl Rollout {
         Some(*handed + self.rule.timeout)
     }
 
-    /// Hands no further node the generation until [`Rollout::resume`].
-    pub(crate) fn stop(&mut self) {
-        self.stopped.get_or_insert(Stopped::Operator);
+    /// Waits for nodes that were handed the generation before the server was restarted. Their time begins anew.
+    pub(crate) fn wait_for(&mut self, handed: Vec<Identifier>, now: Instant) {
+        let handed = handed.into_iter().map(|node| (node, now));
+        self.in_progress.extend(handed);
+    }
+
+    /// Notes whether an operator has stopped the roll-out. Then no further node is handed the generation. Returns whether
+    /// that is news.
+    pub(crate) fn set_stopped(&mut self, is_stopped: bool) -> bool {
+        let before = self.stopped.clone();
+        if is_stopped {
+            self.stopped.get_or_insert(Stopped::Operator);
+        } else if before == Some(Stopped::Operator) {
+            self.stopped = None;
+        }
+        before != self.stopped
     }
 
     /// Goes on. Nodes that have failed or are late are no longer waited for.
@@ -480,7 +493,7 @@ mod tests {
         let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b"]);
         let (mut known, now) = (Known::default(), Instant::now());
         rollout.advance(&known, now);
-        rollout.stop();
+        assert!(rollout.set_stopped(true));
         known.reports.insert("a", Reported::Phase);
         assert!(!rollout.advance(&known, now).has_handed);
         assert_eq!(rollout.stopped(), Some(&Stopped::Operator));
