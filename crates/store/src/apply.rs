@@ -431,7 +431,6 @@ impl State {
             digest: generation.digest,
         };
         self.confirmed = Revision(0);
-        self.stopped_rollout = None;
         self.carry_phases(number, &generation, unchanged);
         // The generation has evaluated the values that were requested before its inputs.
         let covered = generation.revision;
