@@ -106,6 +106,20 @@ impl Rollout {
         }
     }
 
+    /// Takes the place of `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have
+    /// not reported are still waited for. Those that get other files now get them first.
+    pub(crate) fn replace(&mut self, replaced: &Self) {
+        let is_waited_for = |node: &Identifier| replaced.in_progress.contains_key(node);
+        let queue = std::mem::take(&mut self.queue).into_iter();
+        let (first, rest): (VecDeque<_>, VecDeque<_>) = queue.partition(is_waited_for);
+        self.queue = first.into_iter().chain(rest).collect();
+        for (node, handed) in &replaced.in_progress {
+            if !self.held_back.contains_key(node) {
+                self.in_progress.insert(node.clone(), *handed);
+            }
+        }
+    }
+
     /// Returns the phase that is waited for.
     pub(crate) fn phase(&self) -> &Phase {
         &self.rule.wait_for
@@ -155,9 +169,22 @@ impl Rollout {
         Some(*handed + self.rule.timeout)
     }
 
-    /// Hands no further node the generation until [`Rollout::resume`].
-    pub(crate) fn stop(&mut self) {
-        self.stopped.get_or_insert(Stopped::Operator);
+    /// Waits for nodes that were handed the generation before the server was restarted. Their time begins anew.
+    pub(crate) fn wait_for(&mut self, handed: Vec<Identifier>, now: Instant) {
+        let handed = handed.into_iter().map(|node| (node, now));
+        self.in_progress.extend(handed);
+    }
+
+    /// Notes whether an operator has stopped the roll-out. Then no further node is handed the generation. Returns whether
+    /// that is news.
+    pub(crate) fn set_stopped(&mut self, is_stopped: bool) -> bool {
+        let before = self.stopped.clone();
+        if is_stopped {
+            self.stopped.get_or_insert(Stopped::Operator);
+        } else if before == Some(Stopped::Operator) {
+            self.stopped = None;
+        }
+        before != self.stopped
     }
 
     /// Goes on. Nodes that have failed or are late are no longer waited for.
@@ -403,6 +430,42 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nodes_of_a_replaced_roll_out_come_first() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let mut replaced = rollout(AtOnce::Nodes(2), &["a", "b", "c", "d"]);
+        replaced.advance(&known, now);
+        known.reports.insert("a", Reported::Phase);
+        replaced.advance(&known, now);
+        assert_eq!(waiting(&replaced), ["b", "c"]);
+
+        known.reports.clear();
+        let later = now + Duration::from_mins(1);
+        // The newer generation has other files for b, and the same ones for c.
+        let mut newer = rollout(AtOnce::Nodes(2), &["a", "b", "d"]);
+        newer.replace(&replaced);
+        newer.advance(&known, later);
+        assert_eq!(waiting(&newer), ["b", "c"]);
+        assert_eq!(newer.next_timeout(), Some(now + Duration::from_mins(5)));
+        known.reports.insert("b", Reported::Phase);
+        newer.advance(&known, later);
+        assert_eq!(waiting(&newer), ["a", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newer_generation_does_not_continue_after_a_failure() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        // a has failed, and has the same files in the newer generation.
+        let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
+        replaced.advance(&known, now);
+        known.reports.insert("a", Reported::Failure(None));
+        replaced.advance(&known, now);
+        let mut newer = rollout(AtOnce::Nodes(1), &["b"]);
+        newer.replace(&replaced);
+        assert!(!newer.advance(&known, now).has_handed);
+        assert_eq!(newer.stopped().unwrap().to_string(), "a failed");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn share_of_the_nodes_is_at_least_one() {
         for (percent, count, expected) in [(25, 8, 2), (25, 3, 1), (1, 5, 1), (100, 3, 3)] {
             let names: Vec<String> = (0..count).map(|at| format!("n-{at}")).collect();
@@ -418,7 +481,7 @@ mod tests {
         let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b"]);
         let (mut known, now) = (Known::default(), Instant::now());
         rollout.advance(&known, now);
-        rollout.stop();
+        assert!(rollout.set_stopped(true));
         known.reports.insert("a", Reported::Phase);
         assert!(!rollout.advance(&known, now).has_handed);
         assert_eq!(rollout.stopped(), Some(&Stopped::Operator));
