@@ -15,7 +15,7 @@ mod events;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -36,7 +36,7 @@ use crate::{
     sanitize::sanitize,
     tls::{self, Trust},
 };
-use cfgsync_model::{
+use cfgsync_model::{EventId, 
     ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, JoinerId, NodeRegistration,
 };
 use cfgsync_wire::{
@@ -76,6 +76,8 @@ pub struct Client {
     limits: PayloadLimits,
     /// Index of the server that responded last, modulo the number of servers.
     current: Arc<AtomicUsize>,
+    /// The newest position that a server has shown.
+    seen: Arc<Mutex<Option<EventId>>>,
     /// Overrides the tokens of join URLs. Marked sensitive, so that `Debug` does not show it.
     authorization: Option<HeaderValue>,
     /// Marked sensitive as well.
@@ -134,6 +136,7 @@ impl Client {
             servers: servers?,
             limits: PayloadLimits::default(),
             current: Arc::default(),
+            seen: Arc::default(),
             authorization: None,
             node_key: None,
             joiner: None,

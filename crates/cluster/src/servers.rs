@@ -1,6 +1,9 @@
 //! Queries about the servers that share the store, and about how fresh this one is.
 
+use std::time::Duration;
+
 use crate::Coordinator;
+use cfgsync_model::{EventId, EventPosition, Revision};
 use cfgsync_store::{Database, DatabaseMember, Freshness, ServerStatus};
 use cfgsync_wire::{DatabaseEntry, DatabaseMemberEntry, ServerEntry, ServersBody};
 
@@ -8,6 +11,47 @@ impl Coordinator {
     /// Returns how old the state of this server may be.
     pub fn freshness(&self) -> Freshness {
         self.shared.store.freshness()
+    }
+
+    /// Whether other servers write to the same store.
+    pub fn shares_store(&self) -> bool {
+        self.shared.store.render_turn().is_some()
+    }
+
+    /// Returns the position up to which this server has applied the changes of the store.
+    pub fn position(&self) -> EventId {
+        EventId {
+            instance: self.shared.store.instance(),
+            position: EventPosition::after(self.shared.store.state().revision),
+        }
+    }
+
+    /// Waits until this server has applied `revision`, and serves the newest generation of that state. Returns false if
+    /// that takes longer than `limit`.
+    pub async fn reach(&self, revision: Revision, limit: Duration) -> bool {
+        // Subscribe before comparing, so that a change in between is not lost.
+        let mut published = self.shared.published.subscribe();
+        let mut changes = self.shared.store.follow();
+        let reached = async {
+            while !self.has_reached(revision) {
+                let is_open = tokio::select! {
+                    changed = published.changed() => changed.is_ok(),
+                    changed = changes.changed() => changed.is_ok(),
+                };
+                if !is_open {
+                    return std::future::pending().await;
+                }
+            }
+        };
+        tokio::time::timeout(limit, reached).await.is_ok()
+    }
+
+    fn has_reached(&self, revision: Revision) -> bool {
+        let state = self.shared.store.state();
+        let sealed = state.generation().map(|newest| newest.number);
+        let view = self.shared.view.load();
+        let served = view.served.as_ref().map(|served| served.generation.number);
+        state.revision >= revision && served >= sealed
     }
 
     /// Describes the servers that share the store, and its database.

@@ -109,6 +109,7 @@ mod request_body;
 mod event_body;
 mod handlers;
 mod router;
+mod catch_up;
 mod service;
 mod error_pages;
 mod connection_io;

@@ -19,7 +19,7 @@ use super::{
 };
 use cfgsync_access::{AuditUnavailable, Denial, Role};
 use cfgsync_cluster::{InvalidFilter, Refusal, RunRejection, ValueError, ValueRejection};
-use cfgsync_model::{GenerationNumber, Identifier, VALUE_MAX_BYTES};
+use cfgsync_model::{GenerationNumber, Identifier, Revision, VALUE_MAX_BYTES};
 
 use cfgsync_support::duration;
 use cfgsync_wire::{
@@ -139,6 +139,8 @@ pub(super) enum Rejection {
         silent_for: Duration,
         problem: Option<String>,
     },
+    #[error("this server has not yet applied revision {0}, which another server has shown; try again")]
+    Behind(Revision),
     #[error("this server is stopping")]
     Stopping,
     #[error("the server failed on this request, which is a bug; its log says more")]
@@ -164,6 +166,7 @@ impl Rejection {
                 return (status, Code::NotReady, "handshake_again");
             }
             Self::Stale { .. } => (StatusCode::SERVICE_UNAVAILABLE, "stale"),
+            Self::Behind(_) => return (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, "behind"),
             Self::Stopping => return (StatusCode::SERVICE_UNAVAILABLE, Code::NotReady, DRAINING),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "too_slow"),

@@ -23,6 +23,7 @@ use tower::{Service, ServiceExt as _, service_fn};
 use tracing::{Span, field::Empty};
 
 use super::{
+    catch_up,
     context::{RequestContext, SharedContext},
     handlers::node,
     rejection::{Rejected, Rejection},
@@ -65,7 +66,17 @@ fn respond(
             node = Empty
         );
         let admitted = catch_unwind(AssertUnwindSafe(|| span.in_scope(|| context.admit())));
-        let mut reply = match admitted.unwrap_or(Err(Rejection::Bug)) {
+        let mut admitted = admitted.unwrap_or(Err(Rejection::Bug));
+        if let Some(seen) = catch_up::seen(&connection.server, &context.head.headers)
+            && admitted.is_ok()
+        {
+            // Boxed, because it is rare.
+            let caught_up = Box::pin(catch_up::catch_up(&connection.server, seen)).await;
+            if let Err(rejection) = caught_up {
+                admitted = Err(rejection);
+            }
+        }
+        let mut reply = match admitted {
             // Boxed, so that held requests do not reserve memory for this.
             Ok(Handler::Routed(_)) => Box::pin(respond_routed(&span, context, body)).await,
             Ok(Handler::Native(handler)) => {
@@ -83,6 +94,9 @@ fn respond(
         let headers = reply.headers_mut();
         headers.insert(INSTANCE, server.instance.clone());
         headers.insert(CLUSTER, server.cluster.clone());
+        if let Some(position) = catch_up::position(server) {
+            headers.insert(catch_up::REVISION, position);
+        }
         let status = reply.status();
         server.metrics.count(route_index, status, start.elapsed());
         reply.body_mut().complete(in_progress);

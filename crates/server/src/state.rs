@@ -29,6 +29,8 @@ pub(super) struct ServerState {
     /// The values of the headers that every response has.
     pub(super) instance: HeaderValue,
     pub(super) cluster: HeaderValue,
+    /// Whether other servers write to the same store, so that clients tell what they have seen.
+    pub(super) shares_store: bool,
     stopping: AtomicBool,
     stop: Notify,
 }
@@ -73,6 +75,7 @@ impl ServerState {
             router,
             instance: instance.expect("an instance is hexadecimal digits"),
             cluster: cluster.expect("a cluster's name is an identifier"),
+            shares_store: coordinator.shares_store(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
             coordinator,

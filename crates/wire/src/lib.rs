@@ -74,6 +74,11 @@ pub use values_import::{
 /// The header of every response with the instance of the store.
 pub const INSTANCE_HEADER: &str = "cfgsync-instance";
 
+/// The header with a position in the history of the store, as the id of an event: in a response what the server had
+/// applied, and in a request the newest position that the client has seen. A server that is behind catches up before it
+/// answers. Only servers that share a store send it.
+pub const REVISION_HEADER: &str = "cfgsync-revision";
+
 /// The request header with the node's own key, under `identity: first-use`.
 pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 

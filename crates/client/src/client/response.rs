@@ -6,8 +6,8 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper_util::client::legacy::connect::HttpInfo;
 
 use crate::{ServerUrl, connect::ConnectionPath, sanitize::sanitize};
-use cfgsync_model::Instance;
-use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER, OUTDATED_HEADER};
+use cfgsync_model::{EventId, Instance};
+use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER, OUTDATED_HEADER, REVISION_HEADER};
 
 /// Longest name of a cluster that is read from a header, in bytes.
 const CLUSTER_MAX_BYTES: usize = 253;
@@ -40,6 +40,8 @@ pub struct ResponseMeta {
     pub outdated: Option<String>,
     /// `Retry-After`: how long to wait before the next request.
     pub retry_after: Option<Duration>,
+    /// The position that the server has shown. `None` from servers that share no store.
+    pub(crate) seen: Option<EventId>,
     /// Whether the body is a web page, and no header is one of cfgsync's.
     pub(crate) is_web_page: bool,
     /// The ends of the connection.
@@ -57,6 +59,7 @@ impl ResponseMeta {
         Self {
             server,
             instance,
+            seen: text(REVISION_HEADER).and_then(EventId::parse),
             is_web_page: is_html && instance.is_none(),
             cluster: text(CLUSTER_HEADER)
                 .filter(|name| name.len() <= CLUSTER_MAX_BYTES)

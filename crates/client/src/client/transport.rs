@@ -1,6 +1,6 @@
 //! Sends one request: to the current server, and to the next one if that server cannot be reached.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,9 +22,9 @@ use crate::{
     HandshakeError, UnreachableCause,
     tls::{self, TlsFailure},
 };
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, EventId};
 use cfgsync_support::duration;
-use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER};
+use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER, REVISION_HEADER};
 
 /// Largest body of a successful response without a bound of its own, in bytes: a snapshot of ten thousand nodes with
 /// full metadata.
@@ -216,7 +216,20 @@ impl Client {
                 ),
             });
         }
+        self.note_seen(meta.seen);
         Ok((meta, response))
+    }
+
+    /// Notes the position that a server has shown, so that the next server shows nothing older.
+    fn note_seen(&self, shown: Option<EventId>) {
+        let Some(shown) = shown else { return };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_newer = seen.is_none_or(|seen| {
+            seen.instance != shown.instance || seen.position.revision < shown.position.revision
+        });
+        if is_newer {
+            *seen = Some(shown);
+        }
     }
 
     fn request(
@@ -239,6 +252,10 @@ impl Client {
         }
         if let Some(version) = options.if_version {
             request = request.header(header::IF_MATCH, format!("\"{version}\""));
+        }
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = seen {
+            request = request.header(REVISION_HEADER, seen.to_string());
         }
         if let Some(id) = &options.last_event_id {
             request = request.header(LAST_EVENT_ID, id);

@@ -87,6 +87,7 @@ impl<'a> ConditionEntry<'a> {
             | Change::Value(ValueChange::DeleteAlias(_))
             | Change::Redraw { .. }
             | Change::Unban(_)
+            | Change::StopRollout { .. }
             | Change::Confirm { .. }
             | Change::Run(_) => Self::None,
         }
