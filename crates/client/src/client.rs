@@ -36,8 +36,9 @@ use crate::{
     sanitize::sanitize,
     tls::{self, Trust},
 };
-use cfgsync_model::{EventId, 
-    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, JoinerId, NodeRegistration,
+use cfgsync_model::{
+    ArtifactFile, ArtifactSet, Digest, EventId, GenerationNumber, Identifier, JoinerId,
+    NodeRegistration,
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,

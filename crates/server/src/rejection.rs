@@ -139,7 +139,9 @@ pub(super) enum Rejection {
         silent_for: Duration,
         problem: Option<String>,
     },
-    #[error("this server has not yet applied revision {0}, which another server has shown; try again")]
+    #[error(
+        "this server has not yet applied revision {0}, which another server has shown; try again"
+    )]
     Behind(Revision),
     #[error("this server is stopping")]
     Stopping,

@@ -154,8 +154,8 @@ async fn catch_up(store: &impl Store, revision: Revision) {
     assert!(shown.is_ok(), "revision {revision} is not shown");
 }
 
-/// A generation without files.
-pub(crate) fn generation(number: u64, salt: &str) -> Arc<Generation> {
+/// Returns a generation without files, whose digest is that of `salt`.
+pub fn generation(number: u64, salt: &str) -> Arc<Generation> {
     Arc::new(Generation {
         number: GenerationNumber(number),
         digest: Digest::of(salt.as_bytes()),

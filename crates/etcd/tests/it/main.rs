@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod chaos;
 mod conformance;
 mod etcd;
+mod proxy;
 mod restart;
