@@ -12,7 +12,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Uri};
 
-use crate::{Endpoint, EtcdConfig, EtcdError, EtcdErrorKind};
+use crate::{
+    Endpoint, EtcdConfig, EtcdError, EtcdErrorKind,
+    observed_stream::{Observed, ObservedStream, kind_of},
+};
 
 /// The time for the TCP connection and the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,11 +62,11 @@ pub(crate) fn tls(config: &EtcdConfig) -> Result<Arc<ClientConfig>, EtcdError> {
     Ok(Arc::new(tls))
 }
 
-/// Connects to `endpoint`.
+/// Connects to `endpoint`. The connection tells later why it failed.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     tls: Arc<ClientConfig>,
-) -> Result<Channel, EtcdError> {
+) -> Result<(Channel, Observed), EtcdError> {
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, open(endpoint, tls)).await;
     let stream = stream.map_err(|_| {
         let reason = format!(
@@ -73,6 +76,8 @@ pub(crate) async fn connect(
         EtcdError::new(EtcdErrorKind::Unreachable, reason)
     })??;
     // The channel takes the connection that is open, and never makes another one.
+    let observed = Observed::default();
+    let stream = ObservedStream::new(stream, observed.clone());
     let mut stream = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {
         let stream = stream.take();
@@ -84,6 +89,7 @@ pub(crate) async fn connect(
         .keep_alive_timeout(PING_TIMEOUT)
         .connect_with_connector(connector)
         .await
+        .map(|channel| (channel, observed))
         .map_err(|error| {
             let reason = format!("{endpoint} does not speak HTTP/2: {}", cause_of(&error));
             EtcdError::new(EtcdErrorKind::NotEtcd, reason)
@@ -105,13 +111,7 @@ async fn open(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Box<dyn Str
         .map_err(|error| failed(EtcdErrorKind::NotTrusted, &error))?;
     let handshake = TlsConnector::from(tls).connect(name, stream).await;
     let stream = handshake.map_err(|error| {
-        let kind = match error.get_ref().and_then(|error| error.downcast_ref()) {
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => {
-                EtcdErrorKind::NotTrusted
-            }
-            Some(_) => EtcdErrorKind::NotEtcd,
-            None => EtcdErrorKind::Unreachable,
-        };
+        let kind = kind_of(&error);
         failed(kind, &error)
     })?;
     Ok(Box::new(stream))

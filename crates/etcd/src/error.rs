@@ -54,7 +54,9 @@ impl EtcdError {
             }
             Code::OutOfRange if message.contains("compacted") => EtcdErrorKind::Compacted,
             Code::InvalidArgument if message.contains("too large") => EtcdErrorKind::TooLarge,
-            Code::InvalidArgument if message.contains("authentication failed") => {
+            Code::InvalidArgument
+                if message.contains("authentication failed") || message.contains("user name") =>
+            {
                 EtcdErrorKind::NotPermitted
             }
             Code::Unauthenticated => EtcdErrorKind::TokenExpired,

@@ -17,6 +17,7 @@ mod keys;
 mod log_value;
 mod parts;
 mod records;
+mod observed_stream;
 mod connect;
 mod session;
 mod transaction;

@@ -56,19 +56,27 @@ impl Session {
         config: &EtcdConfig,
         tls: Arc<ClientConfig>,
     ) -> Result<Self, EtcdError> {
-        let channel = connect::connect(endpoint, tls).await?;
+        let (channel, observed) = connect::connect(endpoint, tls).await?;
         let mut session = Self {
             endpoint: endpoint.clone(),
             channel,
             token: None,
             broken: Notify::new(),
         };
-        if let Some((name, password)) = &config.user {
-            session.token = Some(session.authenticate(name, password.expose_secret()).await?);
+        match session.begin(config).await {
+            Ok(()) => Ok(session),
+            // The connection says more than the call.
+            Err(error) if error.is_transient() => Err(observed.cause(endpoint).unwrap_or(error)),
+            Err(error) => Err(error),
         }
-        let status = session.status().await?;
-        session.check_version(&status.version)?;
-        Ok(session)
+    }
+
+    async fn begin(&mut self, config: &EtcdConfig) -> Result<(), EtcdError> {
+        if let Some((name, password)) = &config.user {
+            self.token = Some(self.authenticate(name, password.expose_secret()).await?);
+        }
+        let status = self.status().await?;
+        self.check_version(&status.version)
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

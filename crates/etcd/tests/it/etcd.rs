@@ -1,10 +1,13 @@
 //! A real etcd on the loopback interface, one for each test.
 
 use std::{
+    io::Write as _,
     net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use tokio::net::TcpStream;
 
 use cfgsync_etcd::{EtcdConfig, EtcdStore};
 
@@ -13,6 +16,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// A running etcd. Dropping it ends its processes.
 pub(crate) struct Etcd {
+    /// That of the clients' URLs.
+    scheme: &'static str,
     members: Vec<Member>,
 }
 
@@ -32,6 +37,16 @@ impl Etcd {
 
     /// Starts an etcd with `count` members and these further arguments, and waits until it answers.
     pub(crate) async fn start_members(count: usize, more: &[&str]) -> Self {
+        let etcd = Self::start_processes(count, "http", more);
+        let begun = Instant::now();
+        while let Err(error) = EtcdStore::open(etcd.config("probe")).await {
+            assert!(begun.elapsed() < START_MAX, "etcd does not answer: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        etcd
+    }
+
+    fn start_processes(count: usize, scheme: &'static str, more: &[&str]) -> Self {
         let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let all = ports.iter().enumerate();
@@ -42,7 +57,7 @@ impl Etcd {
         let members = ports.iter().enumerate().map(|(at, (client, peer))| {
             let data = tempfile::tempdir().expect("there is room for temporary files");
             let directory = data.path().display().to_string();
-            let (client_url, peer_url) = (url(*client), url(*peer));
+            let (client_url, peer_url) = (format!("{scheme}://127.0.0.1:{client}"), url(*peer));
             let name = format!("m{at}");
             let arguments = [
                 ["--name", &name],
@@ -73,13 +88,28 @@ impl Etcd {
                 .position(|a| a == "--initial-cluster-token");
             member.arguments[at.expect("it is among them") + 1].clone_from(&token);
         }
-        let mut etcd = Self { members };
+        let mut etcd = Self { scheme, members };
         for at in 0..count {
             etcd.start_member(at);
         }
+        etcd
+    }
+
+    /// Starts an etcd with one member that requires certificates of its clients. It is not known when it answers.
+    pub(crate) async fn start_with_tls(authority: &str, certificate: &str, key: &str) -> Self {
+        let arguments = [
+            ["--cert-file", certificate],
+            ["--key-file", key],
+            ["--trusted-ca-file", authority],
+        ];
+        let arguments = [arguments.as_flattened(), &["--client-cert-auth"]].concat();
+        let etcd = Self::start_processes(1, "https", &arguments);
         let begun = Instant::now();
-        while let Err(error) = EtcdStore::open(etcd.config("probe")).await {
-            assert!(begun.elapsed() < START_MAX, "etcd does not answer: {error}");
+        while TcpStream::connect(("127.0.0.1", etcd.ports()[0]))
+            .await
+            .is_err()
+        {
+            assert!(begun.elapsed() < START_MAX, "etcd does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         etcd
@@ -122,7 +152,14 @@ impl Etcd {
 
     /// Returns the settings for the cluster `cluster` on this etcd.
     pub(crate) fn config(&self, cluster: &str) -> EtcdConfig {
-        config(cluster, &self.ports())
+        let endpoints = self.ports().into_iter().map(|port| {
+            let url = format!("{}://127.0.0.1:{port}", self.scheme);
+            url.parse().expect("it is an address")
+        });
+        EtcdConfig {
+            endpoints: endpoints.collect(),
+            ..config(cluster, &[])
+        }
     }
 
     /// Runs etcdctl, and returns its output.
@@ -137,6 +174,27 @@ impl Etcd {
             .output()
             .expect("etcdctl is installed (Debian: etcd-client)");
         String::from_utf8(output.stdout).expect("its output is text")
+    }
+
+    /// Writes a value of this many bytes.
+    pub(crate) fn put_bytes(&self, key: &str, count: usize) {
+        let mut process = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args([
+                "--endpoints",
+                &format!("http://127.0.0.1:{}", self.members[0].port),
+            ])
+            .args(["put", key])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcdctl is installed (Debian: etcd-client)");
+        let mut input = process.stdin.take().expect("it is piped");
+        // It may fail, because the database is full.
+        let _ = input.write_all(&vec![b'x'; count]);
+        drop(input);
+        let _ = process.wait();
     }
 
     /// Returns the keys that begin with `prefix`.

@@ -5,5 +5,7 @@
 mod chaos;
 mod conformance;
 mod etcd;
+mod faults;
 mod proxy;
 mod restart;
+mod start;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -26,8 +26,8 @@ pub(crate) enum Link {
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     link: watch::Sender<Link>,
-    /// The number of connections so far.
-    pub(crate) connections: Arc<AtomicU8>,
+    /// The number of open connections.
+    open: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -36,21 +36,27 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let link = watch::Sender::new(Link::Up);
-        let connections = Arc::new(AtomicU8::new(0));
-        let (links, count) = (link.clone(), connections.clone());
+        let open = Arc::<AtomicUsize>::default();
+        let (links, count) = (link.clone(), open.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(forward(client, to, links.subscribe()));
+                let (link, count) = (links.subscribe(), count.clone());
+                tokio::spawn(async move {
+                    forward(client, to, link).await;
+                    count.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
-        Self {
-            port,
-            link,
-            connections,
-        }
+        Self { port, link, open }
     }
 
+    /// Returns the number of open connections.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Changes what happens to connections, from now on.
     pub(crate) fn set(&self, link: Link) {
         self.link.send_replace(link);
     }
