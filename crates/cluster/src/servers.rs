@@ -35,8 +35,8 @@ impl Coordinator {
         let reached = async {
             while !self.has_reached(revision) {
                 let is_open = tokio::select! {
-                    changed = published.changed() => changed.is_ok(),
-                    changed = changes.changed() => changed.is_ok(),
+                    result = published.changed() => result.is_ok(),
+                    result = changes.changed() => result.is_ok(),
                 };
                 if !is_open {
                     return std::future::pending().await;

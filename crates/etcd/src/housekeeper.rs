@@ -166,13 +166,13 @@ impl Housekeeper {
     /// Deletes the parts that nothing has referred to for a long time.
     async fn delete_unreferenced(&mut self, session: &Session) -> Result<(), EtcdError> {
         let listed = self.list_parts(session).await?;
-        let (referenced, references) = self.referenced();
+        let (needed, newest_reference) = self.referenced();
         let now = Instant::now();
         self.unreferenced
-            .retain(|part, _| listed.contains(part) && !referenced.contains(part));
+            .retain(|part, _| listed.contains(part) && !needed.contains(part));
         let mut old = Vec::new();
         for part in listed {
-            if referenced.contains(&part) {
+            if needed.contains(&part) {
                 continue;
             }
             let since = *self.unreferenced.entry(part).or_insert(now);
@@ -181,7 +181,7 @@ impl Housekeeper {
             }
         }
         // A reference that was added meanwhile prevents the deletion.
-        let unchanged = is_at_revision(self.shared.keys.full(&Key::References), references);
+        let unchanged = is_at_revision(self.shared.keys.full(&Key::References), newest_reference);
         self.delete(session, old, vec![unchanged]).await
     }
 

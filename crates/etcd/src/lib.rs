@@ -41,6 +41,7 @@ pub use store::EtcdStore;
     missing_docs,
     unreachable_pub,
     unused_qualifications,
+    clippy::all,
     clippy::pedantic,
     dead_code
 )]

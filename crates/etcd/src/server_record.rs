@@ -87,14 +87,13 @@ impl RecordKeeper {
     ) -> Result<(), EtcdError> {
         let mut lease = self.lease(session).await?;
         let renewals = session.keep_lease(lease).await;
-        let mut renewals = match renewals {
-            Ok(renewals) => renewals,
-            Err(_) => {
-                // The lease of an earlier connection may have ended.
-                self.lease = None;
-                lease = self.lease(session).await?;
-                session.keep_lease(lease).await?
-            }
+        let mut renewals = if let Ok(renewals) = renewals {
+            renewals
+        } else {
+            // The lease of an earlier connection may have ended.
+            self.lease = None;
+            lease = self.lease(session).await?;
+            session.keep_lease(lease).await?
         };
         let mut ticks = interval(RENEWAL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -54,7 +54,7 @@ impl Default for Housekeeping {
             interval: Duration::from_secs(5),
             snapshot_after_bytes: 4 << 20,
             snapshot_after_entries: 10_000,
-            unreferenced_max: Duration::from_secs(600),
+            unreferenced_max: Duration::from_mins(10),
         }
     }
 }

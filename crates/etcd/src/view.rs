@@ -171,7 +171,7 @@ impl View {
         let entry = KnownEntry {
             key: record.key,
             bytes: record.value.len(),
-            parts: LogValue::parse(&record.value).map_or(vec![], |value| value.parts()),
+            parts: LogValue::parse(&record.value).map_or(vec![], LogValue::parts),
         };
         self.log.insert(record.etcd_revision, entry);
     }

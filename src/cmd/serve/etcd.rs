@@ -13,6 +13,10 @@ use crate::cmd::{credentials, error::CommandError, parsers::duration};
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "clap makes the names of flags from those of fields"
+)]
 pub(super) struct EtcdArgs {
     /// The members of etcd for `--store etcd`, separated by commas; repeatable
     ///

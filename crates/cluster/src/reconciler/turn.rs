@@ -58,7 +58,7 @@ impl Turn {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

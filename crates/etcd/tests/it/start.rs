@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::etcd::{Etcd, config};
 use cfgsync_etcd::{EtcdConfig, EtcdError, EtcdErrorKind, EtcdStore};
@@ -50,7 +53,11 @@ async fn other_server_is_not_etcd() {
     let port = web.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = web.accept().await {
+            let mut request = [0; 24];
+            stream.read_exact(&mut request).await.unwrap();
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            // Without this, the unread rest of the request resets the connection.
+            let _ = stream.read_to_end(&mut vec![]).await;
         }
     });
     let error = error_of(config("demo", &[port])).await;

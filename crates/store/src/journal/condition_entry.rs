@@ -133,7 +133,7 @@ impl<'a> ConditionEntry<'a> {
                 *if_version = version;
             }
             (Self::DeleteValue(version), Change::Value(ValueChange::Delete { if_version, .. })) => {
-                *if_version = version
+                *if_version = version;
             }
             (Self::Alias(bounds), Change::Value(ValueChange::SetAlias { within, .. })) => {
                 *within = bounds.bounds();
