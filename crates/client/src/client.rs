@@ -40,8 +40,8 @@ use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, JoinerId, NodeRegistration,
 };
 use cfgsync_wire::{
-    ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits, RecordBody,
-    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
+    ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,
+    ReceivedPayload, RecordBody, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use events::{EventStream, WatchOptions, Watched};

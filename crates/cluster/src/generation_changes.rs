@@ -11,6 +11,12 @@ use cfgsync_model::{
 };
 use cfgsync_store::{EventKind, RegisteredNode, State};
 
+/// The fields of a node's metadata that are listed. Further ones are counted.
+const FIELDS_MAX: usize = 16;
+
+/// The part of a field's name that is listed, in characters.
+const FIELD_MAX_CHARS: usize = 64;
+
 /// The generation before, and what the new one was made of.
 pub(crate) struct ComparedGenerations<'a> {
     /// The generation before.
@@ -81,7 +87,10 @@ impl ComparedGenerations<'_> {
         }
         let left = self.before.nodes.keys();
         let left = left.filter(|identifier| !nodes.contains(*identifier));
-        changes.extend(left.cloned().map(|identifier| InputChange::NodeLeft { identifier }));
+        changes.extend(
+            left.cloned()
+                .map(|identifier| InputChange::NodeLeft { identifier }),
+        );
         changes
     }
 
@@ -94,7 +103,7 @@ impl ComparedGenerations<'_> {
         }
         let before = self.registrations_before.get(identifier);
         let before = before.filter(|before| before.revision <= since);
-        let fields = match before {
+        let mut fields = match before {
             None => Vec::new(),
             Some(before) => {
                 let fields = differing_fields(&before.registration, &now.registration);
@@ -105,8 +114,13 @@ impl ComparedGenerations<'_> {
                 fields
             }
         };
-        let identifier = identifier.clone();
-        Some(InputChange::NodeChanged { identifier, fields })
+        let more = fields.len().saturating_sub(FIELDS_MAX);
+        fields.truncate(FIELDS_MAX);
+        Some(InputChange::NodeChanged {
+            identifier: identifier.clone(),
+            fields,
+            more,
+        })
     }
 
     fn override_changes(&self) -> impl Iterator<Item = InputChange> {
@@ -212,7 +226,8 @@ fn differing_fields(before: &NodeRegistration, now: &NodeRegistration) -> Vec<St
             let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
             let differs = |name: &&String| before.get(*name) != now.get(*name);
             let names = names.into_iter().filter(differs);
-            fields.extend(names.map(|name| format!("metadata.{name}")));
+            let shown = |name: &String| name.chars().take(FIELD_MAX_CHARS).collect::<String>();
+            fields.extend(names.map(|name| format!("metadata.{}", shown(name))));
         }
         _ if before.metadata != now.metadata => fields.push("metadata".to_owned()),
         _ => {}

@@ -216,7 +216,6 @@ impl NoteWrite {
         let mut file = OpenOptions::new().append(true).open(&self.path)?;
         file.write_all(self.text.as_bytes())
     }
-
 }
 
 /// Returns the notes in the file at `path`. `None` if there is none, or if it has those of another instance. An unfinished
@@ -278,7 +277,10 @@ mod tests {
         let mut log = NoteLog::default();
         let start = Instant::now();
         for at in 0..NOTES_MAX + 7 {
-            log.note(waiting(at), start + WAIT_INTERVAL * u32::try_from(at).unwrap());
+            log.note(
+                waiting(at),
+                start + WAIT_INTERVAL * u32::try_from(at).unwrap(),
+            );
         }
         let all = log.all();
         assert_eq!((all.len(), &all[0]), (NOTES_MAX, &waiting(7)));

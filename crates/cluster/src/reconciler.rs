@@ -33,8 +33,8 @@ use crate::{
     Config, Shared,
     attempt_failure::InputRevisions,
     audit_sink::{AuditEvent, RenderOutcome},
-    notes::NoteKind,
     events::send_notice,
+    notes::NoteKind,
     render::Pipeline,
     view::ServedGeneration,
 };
@@ -47,8 +47,8 @@ use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
 use lease_expiry::LeaseExpiry;
-use publisher::{Publisher, Serving};
 use note_writer::NoteWriter;
+use publisher::{Publisher, Serving};
 use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
 use render_key::RenderKey;

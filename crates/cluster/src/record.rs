@@ -57,7 +57,9 @@ impl<'a> Window<'a> {
         let state = source.state;
         let kept = |number: GenerationNumber| {
             let mut generations = state.generations.iter();
-            generations.find(|one| one.number == number).map(|one| &**one)
+            generations
+                .find(|one| one.number == number)
+                .map(|one| &**one)
         };
         let newest = state.generation().map(|newest| newest.number);
         let number = wanted.or(newest);
@@ -69,9 +71,7 @@ impl<'a> Window<'a> {
         let events: Vec<_> = state.events_behind(oldest).into_iter().flatten().collect();
         let seal_of = |number: GenerationNumber| {
             let mut events = events.iter();
-            let is_it = |event: &&PositionedEvent| {
-                matches!(&event.kind, EventKind::GenerationSealed { generation, .. } if *generation == number)
-            };
+            let is_it = |event: &&PositionedEvent| matches!(&event.kind, EventKind::GenerationSealed { generation, .. } if *generation == number);
             events.find(is_it).map(|event| event.revision)
         };
         let before = number.filter(|number| *number > GenerationNumber(1));
@@ -79,7 +79,10 @@ impl<'a> Window<'a> {
         let seal_before = before.and_then(seal_of);
         let from = seal_before.unwrap_or(oldest.revision);
         let has_events = seal_before.is_some() || (before.is_none() && from == Revision(0));
-        let has_notes = source.notes.first().is_some_and(|first| first.revision <= from);
+        let has_notes = source
+            .notes
+            .first()
+            .is_some_and(|first| first.revision <= from);
         let to = number.and_then(|number| seal_of(number.next()));
         Some(Self {
             generation,
@@ -172,8 +175,12 @@ impl<'a> Window<'a> {
         let is_input = |kind: &EventKind| {
             kind.is_of_values() || matches!(kind, EventKind::NodeRegistered { .. })
         };
-        let inputs = self.events().take_while(|event| event.revision <= self.inputs());
-        let mut times = inputs.filter(|event| is_input(&event.kind)).filter_map(|event| event.at);
+        let inputs = self
+            .events()
+            .take_while(|event| event.revision <= self.inputs());
+        let mut times = inputs
+            .filter(|event| is_input(&event.kind))
+            .filter_map(|event| event.at);
         let first = times.next();
         first.or_else(|| {
             let render = self.generation?.provenance.render.as_ref();
@@ -199,12 +206,14 @@ impl<'a> Window<'a> {
     fn last_time(&self, sealed_at: Option<Timestamp>) -> Option<Timestamp> {
         let number = self.generation?.number;
         let of_generation = self.events.iter().filter(|event| match &event.kind {
-            EventKind::Delivered { generation, .. } | EventKind::PhaseReported { generation, .. } => {
-                *generation == number
-            }
+            EventKind::Delivered { generation, .. }
+            | EventKind::PhaseReported { generation, .. } => *generation == number,
             _ => false,
         });
-        of_generation.filter_map(|event| event.at).chain(sealed_at).max()
+        of_generation
+            .filter_map(|event| event.at)
+            .chain(sealed_at)
+            .max()
     }
 
     fn message(
@@ -227,10 +236,16 @@ impl<'a> Window<'a> {
             RecordOutcome::Sealed => {
                 let number = self.generation.map_or(0, |generation| generation.number.0);
                 let after = match (began_at, sealed_at) {
-                    (Some(began), Some(sealed)) => format!(" after {:.3} s", seconds(began, sealed)),
+                    (Some(began), Some(sealed)) => {
+                        format!(" after {:.3} s", seconds(began, sealed))
+                    }
                     _ => String::new(),
                 };
-                let nodes = if counts.is_empty() { "no nodes" } else { &counts };
+                let nodes = if counts.is_empty() {
+                    "no nodes"
+                } else {
+                    &counts
+                };
                 format!("generation {number} sealed{after}: {nodes}")
             }
         }
@@ -250,7 +265,10 @@ impl<'a> Window<'a> {
 
 fn render_of(generation: &Generation) -> RecordRender {
     let render = generation.provenance.render.as_ref();
-    let own = generation.nodes.values().flat_map(|node| node.local.files());
+    let own = generation
+        .nodes
+        .values()
+        .flat_map(|node| node.local.files());
     let (mut files, mut bytes) = (0, 0);
     for file in own.chain(generation.shared.files()) {
         files += 1;

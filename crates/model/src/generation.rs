@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Ownership, Provenance, Revision,
-    Seat,
+    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Ownership,
+    Provenance, Revision, Seat,
 };
 use cfgsync_support::{clock::Timestamp, parallel};
 

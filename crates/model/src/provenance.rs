@@ -96,6 +96,9 @@ pub enum InputChange {
         identifier: Identifier,
         /// The facts that differ: `ip`, and `metadata.NAME`. Empty if the earlier facts are not known.
         fields: Vec<String>,
+        /// The number of fields that are not listed.
+        #[serde(default)]
+        more: usize,
     },
     /// An operator has set the files of a node.
     OverrideSet {
@@ -219,11 +222,21 @@ impl fmt::Display for InputChange {
             Self::FileRemoved { file } => write!(f, "the spec no longer uses the file {file}"),
             Self::NodeJoined { identifier } => write!(f, "{identifier} joined"),
             Self::NodeLeft { identifier } => write!(f, "{identifier} left"),
-            Self::NodeChanged { identifier, fields } if fields.is_empty() => {
+            Self::NodeChanged {
+                identifier, fields, ..
+            } if fields.is_empty() => {
                 write!(f, "{identifier} registered with other facts")
             }
-            Self::NodeChanged { identifier, fields } => {
-                write!(f, "{identifier} changed {}", fields.join(", "))
+            Self::NodeChanged {
+                identifier,
+                fields,
+                more,
+            } => {
+                write!(f, "{identifier} changed {}", fields.join(", "))?;
+                match more {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
             Self::OverrideSet { identifier } => {
                 write!(f, "an operator set the files of {identifier}")
@@ -238,7 +251,10 @@ impl fmt::Display for InputChange {
                 is_secret,
             } => {
                 let secret = if *is_secret { "secret " } else { "" };
-                write!(f, "the {secret}value {namespace}/{key} has version {version}")
+                write!(
+                    f,
+                    "the {secret}value {namespace}/{key} has version {version}"
+                )
             }
             Self::ValueDeleted { namespace, key } => {
                 write!(f, "the value {namespace}/{key} was deleted")
@@ -288,7 +304,8 @@ mod tests {
 
     #[test]
     fn provenance_of_a_newer_program_is_read() {
-        let json = r#"{"changes": {"changes": [{"kind": "moon_phase", "phase": "full"}]}, "later": 1}"#;
+        let json =
+            r#"{"changes": {"changes": [{"kind": "moon_phase", "phase": "full"}]}, "later": 1}"#;
         let read: Provenance = serde_json::from_str(json).unwrap();
         assert_eq!(read.changes.unwrap().changes, [InputChange::Unknown]);
     }

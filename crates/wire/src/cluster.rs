@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use cfgsync_model::{
     Account, ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation,
-    GenerationNumber, Identifier, Instance, Metadata, Mode, Phase, Progress, Revision, Seat, GenerationChanges,
+    GenerationChanges, GenerationNumber, Identifier, Instance, Metadata, Mode, Phase, Progress,
+    Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 

@@ -45,8 +45,8 @@ pub use payload::{
 };
 pub use phases::{PHASE_FAILED, PhaseBody, PhaseState, ReportBody, read_report};
 pub use record::{
-    RecordBody, RecordMoment, RecordNode, RecordNodeState, RecordOutcome, RecordPhase, RecordRender,
-    RecordWait,
+    RecordBody, RecordMoment, RecordNode, RecordNodeState, RecordOutcome, RecordPhase,
+    RecordRender, RecordWait,
 };
 pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{

@@ -23,7 +23,7 @@ pub struct RecordBody {
     pub message: String,
     /// Whether the history of events and notes reaches back to the beginning. If not, times and waits may be missing.
     pub complete: bool,
-    /// When this record was made.
+    /// When a server made this record. In one of a state directory, the time of the last event or note.
     pub made_at: Timestamp,
     /// The first change that led to the generation.
     pub began_at: Option<Timestamp>,
@@ -138,6 +138,8 @@ pub enum RecordNodeState {
     Waiting,
     /// It has left.
     Left,
+    /// It has an older generation, and does not follow changes.
+    Behind,
     /// It has received the generation.
     Delivered,
     /// The generation before has the same files for it.
@@ -159,7 +161,10 @@ pub struct RecordPhase {
 impl RecordNodeState {
     /// Returns whether the node was not served, or has failed.
     pub fn is_bad(self) -> bool {
-        !matches!(self, Self::Left | Self::Delivered | Self::Unchanged)
+        !matches!(
+            self,
+            Self::Left | Self::Behind | Self::Delivered | Self::Unchanged
+        )
     }
 
     /// Returns the name, as in the JSON.
@@ -171,6 +176,7 @@ impl RecordNodeState {
             Self::Undelivered => "undelivered",
             Self::Waiting => "waiting",
             Self::Left => "left",
+            Self::Behind => "behind",
             Self::Delivered => "delivered",
             Self::Unchanged => "unchanged",
         }

@@ -7,7 +7,7 @@ use crate::notes::NoteKind;
 use cfgsync_model::{Identifier, Phase, Progress, Revision};
 use cfgsync_store::EventKind;
 use cfgsync_support::{clock::Timestamp, natural_order};
-use cfgsync_wire::{PHASE_FAILED, RecordNode, RecordNodeState, RecordPhase};
+use cfgsync_wire::{RecordNode, RecordNodeState, RecordPhase};
 
 /// The phases that a record lists of one node. Further ones are left out.
 const PHASES_MAX: usize = 64;
@@ -18,6 +18,8 @@ struct NodeEvents {
     registered_at: Option<Timestamp>,
     /// The generation was handed to it, at this time if that is known.
     delivered: Option<Option<Timestamp>>,
+    /// It has received an earlier generation.
+    has_older: bool,
     phases: Vec<RecordPhase>,
 }
 
@@ -60,12 +62,22 @@ impl Window<'_> {
         let unknown = NodeEvents::default();
         let nodes = states.into_iter().map(|(identifier, (state, failure))| {
             let events = events.get(&identifier).unwrap_or(&unknown);
-            self.node(identifier, state, failure, events, (began_at, ended_at), reason)
+            self.node(
+                identifier,
+                state,
+                failure,
+                events,
+                (began_at, ended_at),
+                reason,
+            )
         });
         let mut nodes: Vec<RecordNode> = nodes.collect();
         nodes.sort_by(|one, other| {
             let by_state = one.state.cmp(&other.state);
-            let by_time = other.seconds.unwrap_or(0.0).total_cmp(&one.seconds.unwrap_or(0.0));
+            let by_time = other
+                .seconds
+                .unwrap_or(0.0)
+                .total_cmp(&one.seconds.unwrap_or(0.0));
             let by_name =
                 || natural_order::compare(one.identifier.as_str(), other.identifier.as_str());
             by_state.then(by_time).then_with(by_name)
@@ -86,14 +98,17 @@ impl Window<'_> {
         let delivered_at = events.delivered.flatten();
         let waited_from = registered_at.max(began_at);
         let end = match state {
-            RecordNodeState::Left | RecordNodeState::Refused | RecordNodeState::Unchanged => None,
+            RecordNodeState::Left
+            | RecordNodeState::Refused
+            | RecordNodeState::Behind
+            | RecordNodeState::Unchanged => None,
             _ if events.delivered.is_some() => delivered_at,
             _ => Some(ended_at),
         };
         let failure = failure.or_else(|| match state {
             RecordNodeState::Failed => {
                 let failed = events.phases.iter().rev();
-                let mut failed = failed.filter(|report| report.phase.as_str() == PHASE_FAILED);
+                let mut failed = failed.filter(|report| report.phase.is_failed());
                 let reason = failed.next().and_then(|report| report.reason.clone());
                 Some(reason.unwrap_or_else(|| "the node reported that it failed".to_owned()))
             }
@@ -107,6 +122,7 @@ impl Window<'_> {
             RecordNodeState::Waiting => Some(format!("the node waits for its files: {reason}")),
             RecordNodeState::Refused
             | RecordNodeState::Left
+            | RecordNodeState::Behind
             | RecordNodeState::Delivered
             | RecordNodeState::Unchanged => None,
         });
@@ -143,6 +159,15 @@ impl Window<'_> {
                     let node = nodes.entry(identifier.clone()).or_default();
                     node.delivered.get_or_insert(event.at);
                 }
+                EventKind::Delivered {
+                    identifier,
+                    generation,
+                } if Some(*generation) < number => {
+                    nodes.entry(identifier.clone()).or_default().has_older = true;
+                }
+                EventKind::NodeRemoved { identifier } if event.revision <= self.inputs() => {
+                    nodes.remove(identifier);
+                }
                 EventKind::PhaseReported {
                     identifier,
                     phase,
@@ -164,9 +189,11 @@ impl Window<'_> {
             let Some(number) = number else {
                 continue;
             };
-            if node.delivered.is_none() && state.deliveries.get(identifier) == Some(&number) {
+            let delivered = state.deliveries.get(identifier);
+            if node.delivered.is_none() && delivered == Some(&number) {
                 node.delivered = Some(None);
             }
+            node.has_older |= delivered.is_some_and(|delivered| *delivered < number);
             for (phase, report) in state.phases.of(identifier.as_str()) {
                 let is_known = node.phases.iter().any(|known| known.phase == *phase);
                 if !is_known && report.generation == number {
@@ -200,7 +227,7 @@ impl Window<'_> {
             let events = events.get(identifier);
             let is_failed = events.is_some_and(|events| {
                 let last = events.phases.last();
-                last.is_some_and(|last| last.phase.as_str() == PHASE_FAILED)
+                last.is_some_and(|last| last.phase.is_failed())
             });
             let is_unchanged = self.before.is_some_and(|before| {
                 let before = before.nodes.get(identifier);
@@ -214,6 +241,8 @@ impl Window<'_> {
                 RecordNodeState::Left
             } else if is_unchanged {
                 RecordNodeState::Unchanged
+            } else if events.is_some_and(|events| events.has_older) {
+                RecordNodeState::Behind
             } else if events.is_some_and(|events| events.registered_at.is_some())
                 || registered.contains_key(identifier)
             {

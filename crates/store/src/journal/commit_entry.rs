@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entry::{FailureEntry, FileEntry, NodeEntry, OriginEntry, ProvenanceEntry, SealEntry, revision},
+    entry::{
+        FailureEntry, FileEntry, NodeEntry, OriginEntry, ProvenanceEntry, SealEntry, revision,
+    },
     error::DecodeError,
     phase_entry::ReportEntry,
     run_entry::RunChangeEntry,

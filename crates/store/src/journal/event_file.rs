@@ -53,9 +53,7 @@ pub(super) fn write(disk: &dyn Disk, instance: Instance, state: &State) -> Resul
         for events in state.events.after(after).into_iter().flatten() {
             let commit = CommitEntry {
                 revision: events[0].revision.0,
-                events: (events.iter())
-                    .map(EventEntry::of)
-                    .collect(),
+                events: (events.iter()).map(EventEntry::of).collect(),
             };
             entry::write(body, &commit);
         }
