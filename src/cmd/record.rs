@@ -67,3 +67,5 @@ pub(crate) fn svg(record: &RecordBody) -> String {
 
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod tests;

@@ -214,6 +214,7 @@ pub(super) fn large(count: usize) -> RecordBody {
             bytes: 812 * count,
         }),
         changes: None,
+        moments: vec![],
         waits: (0..8)
             .map(|second: i64| {
                 let registered = count * usize::try_from(second).unwrap() / 8;
