@@ -1,14 +1,15 @@
 //! What has changed from the newest generation to the one that is about to be sealed. It is stored with the seal, so that
 //! it can be shown after a restart. This is pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use imbl::OrdMap;
 
 use cfgsync_model::{
-    Generation, GenerationChanges, Identifier, InputChange, NodeRegistration, Revision,
-    SpecSources, ValueReads,
+    ArtifactPath, ArtifactSet, Generation, GenerationChanges, Identifier, InputChange, NodeFiles,
+    NodeRegistration, Revision, ValueReads,
 };
+use cfgsync_spec::{FileContent, MaterializerSpec, Spec};
 use cfgsync_store::{EventKind, RegisteredNode, State};
 
 /// The fields of a node's metadata that are listed. Further ones are counted.
@@ -23,13 +24,14 @@ pub(crate) struct ComparedGenerations<'a> {
     pub(crate) before: &'a Generation,
     /// The registrations at the time of its seal. Those that are newer than its snapshot are ignored.
     pub(crate) registrations_before: &'a OrdMap<Identifier, RegisteredNode>,
-    /// The nodes of the new generation, in order.
-    pub(crate) nodes: Vec<&'a Identifier>,
+    /// The nodes of the new generation, and their own files.
+    pub(crate) nodes: &'a BTreeMap<Identifier, NodeFiles>,
+    /// The files that all nodes of the new generation have.
+    pub(crate) shared: &'a ArtifactSet,
     /// The state that it was rendered from.
     pub(crate) state: &'a State,
-    /// The spec that it was rendered with: its digest as a whole, and its sources.
-    pub(crate) spec: cfgsync_model::Digest,
-    pub(crate) sources: &'a SpecSources,
+    /// The spec that it was rendered with.
+    pub(crate) spec: &'a Spec,
     /// The values that the render has read.
     pub(crate) reads: &'a ValueReads,
     /// Whether the files do not depend on registrations.
@@ -41,6 +43,7 @@ impl ComparedGenerations<'_> {
     pub(crate) fn changes(&self) -> GenerationChanges {
         let mut is_partial = false;
         let mut changes = self.spec_changes(&mut is_partial);
+        changes.extend(self.source_changes());
         changes.extend(self.node_changes());
         changes.extend(self.override_changes());
         match self.event_changes() {
@@ -62,31 +65,63 @@ impl ComparedGenerations<'_> {
     }
 
     fn spec_changes(&self, is_partial: &mut bool) -> Vec<InputChange> {
-        if self.before.spec == self.spec {
+        if self.before.spec == self.spec.digest {
             return Vec::new();
         }
         let Some(sources) = &self.before.provenance.sources else {
             return vec![InputChange::SpecChanged];
         };
-        let changes = self.sources.changes_since(sources);
+        let changes = self.spec.sources.changes_since(sources);
         // Only so many files have a digest of their own.
         *is_partial |= changes.is_empty();
         changes
     }
 
+    /// Returns the changed files that are copied at each render. They are no part of the spec, so the copies are compared.
+    fn source_changes(&self) -> impl Iterator<Item = InputChange> {
+        let materializers = self.spec.materializers.iter();
+        let files = materializers.flat_map(|materializer| match materializer {
+            MaterializerSpec::Template(template) => template.files.as_slice(),
+            _ => &[],
+        });
+        files.filter_map(|file| match (&file.content, file.path.fixed()) {
+            (FileContent::Source { path, .. }, Some(copy)) if self.is_other_copy(copy) => {
+                Some(InputChange::FileChanged {
+                    file: path.source().to_owned(),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns whether a node has another content at `path` than in the generation before.
+    fn is_other_copy(&self, path: &ArtifactPath) -> bool {
+        let is_other =
+            |before: &ArtifactSet, now: &ArtifactSet| match (before.get(path), now.get(path)) {
+                (Some(before), Some(now)) => before.content != now.content,
+                _ => false,
+            };
+        let mut nodes = self.nodes.iter();
+        is_other(&self.before.shared, self.shared)
+            || nodes.any(|(identifier, now)| {
+                let before = self.before.nodes.get(identifier);
+                let is_own = !self.state.overrides.contains_key(identifier);
+                is_own && before.is_some_and(|before| is_other(&before.local, &now.local))
+            })
+    }
+
     fn node_changes(&self) -> Vec<InputChange> {
         let mut changes = Vec::new();
-        let nodes: BTreeSet<&Identifier> = self.nodes.iter().copied().collect();
-        for identifier in &self.nodes {
-            if !self.before.nodes.contains_key(*identifier) {
-                let identifier = (*identifier).clone();
+        for identifier in self.nodes.keys() {
+            if !self.before.nodes.contains_key(identifier) {
+                let identifier = identifier.clone();
                 changes.push(InputChange::NodeJoined { identifier });
             } else if !self.is_static {
                 changes.extend(self.changed_facts(identifier));
             }
         }
         let left = self.before.nodes.keys();
-        let left = left.filter(|identifier| !nodes.contains(*identifier));
+        let left = left.filter(|identifier| !self.nodes.contains_key(*identifier));
         changes.extend(
             left.cloned()
                 .map(|identifier| InputChange::NodeLeft { identifier }),

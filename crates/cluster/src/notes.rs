@@ -128,7 +128,9 @@ impl NoteLog {
             return;
         }
         self.keep_pending();
-        self.kept_at = Some(now);
+        if is_wait {
+            self.kept_at = Some(now);
+        }
         self.keep(note);
     }
 

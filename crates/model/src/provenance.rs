@@ -67,7 +67,7 @@ pub enum InputChange {
     SpecChanged,
     /// A file that the spec names has another content.
     FileChanged {
-        /// Its name in the spec.
+        /// Its name in the spec. That of a file with `source` may be a template.
         file: String,
     },
     /// The spec names another file.

@@ -129,10 +129,10 @@ impl RenderJob {
             let compared = ComparedGenerations {
                 before: last,
                 registrations_before: &self.sealed_registrations,
-                nodes: nodes.keys().collect(),
+                nodes: &nodes,
+                shared: &shared,
                 state: &self.state,
-                spec: self.pipeline.spec.digest,
-                sources: &self.pipeline.spec.sources,
+                spec: &self.pipeline.spec,
                 reads: values.reads(),
                 is_static: self.pipeline.is_static(),
             };
