@@ -3,12 +3,12 @@
 mod offline;
 mod source;
 mod differences;
-mod record;
 mod filter;
 mod layout;
 mod table;
 mod cluster_table;
 mod presentation;
+mod record;
 mod events;
 mod poll;
 mod watch;
@@ -230,7 +230,8 @@ async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(message));
     }
     let format = args.output.args.output;
-    if format.is_of_records() && !matches!(args.query, Some(Query::Record(_))) {
+    let is_given = args.output.is_on_command_line("output");
+    if format.is_of_records() && is_given && !matches!(args.query, Some(Query::Record(_))) {
         let message = "only `inspect record` prints JUnit XML and SVG: choose another --output";
         return Err(CommandError::usage(message));
     }

@@ -54,6 +54,7 @@ pub(super) fn junit(record: &RecordBody) -> String {
 }
 
 /// The result of a test case.
+#[derive(Clone, Copy)]
 enum Verdict<'a> {
     Passed,
     Skipped,

@@ -42,9 +42,9 @@ fn phase(name: &str, millis: i64, reason: Option<&str>) -> RecordPhase {
     }
 }
 
-fn node(name: String, registered: i64, delivered: i64) -> RecordNode {
+fn node(name: &str, registered: i64, delivered: i64) -> RecordNode {
     RecordNode {
-        identifier: Identifier::new(&name).unwrap(),
+        identifier: Identifier::new(name).unwrap(),
         state: RecordNodeState::Delivered,
         registered_at: Some(at(registered)),
         delivered_at: Some(at(delivered)),
@@ -57,7 +57,7 @@ fn node(name: String, registered: i64, delivered: i64) -> RecordNode {
 /// A cluster of five nodes, of which one has failed.
 pub(super) fn small() -> RecordBody {
     let named =
-        |number: u32, registered, delivered| node(format!("node-{number}"), registered, delivered);
+        |number: u32, registered, delivered| node(&format!("node-{number}"), registered, delivered);
     let mut nodes = vec![
         RecordNode {
             state: RecordNodeState::Failed,
@@ -144,7 +144,7 @@ pub(super) fn failed() -> RecordBody {
         delivered_at: None,
         seconds: Some((5000 - registered) as f64 / 1000.0),
         failure: Some(format!("the node waits for its files: {reason}")),
-        ..node(format!("node-{number}"), registered, 0)
+        ..node(&format!("node-{number}"), registered, 0)
     };
     RecordBody {
         generation: None,
@@ -172,7 +172,7 @@ pub(super) fn failed() -> RecordBody {
                 delivered_at: None,
                 seconds: Some(5.0),
                 failure: Some(format!("the node has not registered; {reason}")),
-                ..node("node-3".to_owned(), 0, 0)
+                ..node("node-3", 0, 0)
             },
             waiting(1, 0),
             waiting(2, 700),
@@ -183,11 +183,12 @@ pub(super) fn failed() -> RecordBody {
 
 /// A cluster of so many nodes, of which a few are slow or failed.
 pub(super) fn large(count: usize) -> RecordBody {
-    let mut nodes: Vec<RecordNode> = (0..count)
+    let many = i64::try_from(count).unwrap();
+    let mut nodes: Vec<RecordNode> = (0..many)
         .map(|at| {
-            let spread = (at * 7919 % count) as i64 * 8000 / count as i64;
-            let delivered = 8300 + (at * 104_729 % count) as i64 * 900 / count as i64;
-            let mut node = node(format!("worker-{at}"), spread, delivered);
+            let spread = (at * 7919 % many) * 8000 / many;
+            let delivered = 8300 + (at * 104_729 % many) * 900 / many;
+            let mut node = node(&format!("worker-{at}"), spread, delivered);
             node.phases = vec![phase("started", delivered + 300, None)];
             node
         })

@@ -112,7 +112,7 @@ impl Axis {
     /// Returns the label of a tick.
     fn label(&self, seconds: f64) -> String {
         if self.step >= 60.0 {
-            let whole = seconds.round() as u64;
+            let whole = whole(seconds.round());
             let (hours, minutes) = (whole / 3600, whole % 3600 / 60);
             return match (hours, minutes) {
                 (0, minutes) => format!("{minutes} min"),
@@ -121,10 +121,10 @@ impl Axis {
             };
         }
         if self.length < 1.0 {
-            let decimals = if self.step < 0.001 { 1 } else { 0 };
+            let decimals = usize::from(self.step < 0.001);
             return format!("{:.decimals$} ms", seconds * 1000.0);
         }
-        let decimals = if self.step < 1.0 { 1 } else { 0 };
+        let decimals = usize::from(self.step < 1.0);
         format!("{seconds:.decimals$} s")
     }
 }
@@ -186,7 +186,7 @@ fn stripes(rows: usize, top: f64, svg: &mut String) {
 }
 
 fn ticks(axis: &Axis, top: f64, bottom: f64, svg: &mut String) {
-    let count = (axis.length / axis.step).floor() as u32;
+    let count = whole(axis.length / axis.step);
     for tick in 0..=count {
         let seconds = axis.step * f64::from(tick);
         let x = axis.x(seconds);
@@ -254,7 +254,7 @@ fn waits(record: &RecordBody, axis: &Axis, y: f64, svg: &mut String) {
         let class = if at % 2 == 0 { "band" } else { "band2" };
         let tip = format!("{} for {}", wait.message, duration(took));
         bar(svg, class, (from, to), y, 18.0, &tip);
-        let fits = ((to - from - 10.0) / CHARACTER_WIDTH).max(0.0) as usize;
+        let fits = whole((to - from - 10.0) / CHARACTER_WIDTH) as usize;
         if fits >= 6 {
             let label = shortened(&wait.message, fits);
             // The tooltip belongs to the band, so the text lets the pointer through.
@@ -374,6 +374,16 @@ fn plain_bar(svg: &mut String, class: &str, (from, to): (f64, f64), y: f64, heig
     ));
 }
 
+/// Returns the whole part of a number. Negative numbers give zero.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and the fraction is left out on purpose"
+)]
+fn whole(number: f64) -> u32 {
+    number as u32
+}
+
 /// Returns a time in seconds with a sensible precision.
 fn duration(seconds: f64) -> String {
     if seconds < 0.9995 {
@@ -381,7 +391,7 @@ fn duration(seconds: f64) -> String {
     } else if seconds < 100.0 {
         format!("{seconds:.2} s")
     } else {
-        let whole = seconds.round() as u64;
+        let whole = whole(seconds.round());
         format!("{} min {:02} s", whole / 60, whole % 60)
     }
 }

@@ -16,8 +16,9 @@ const PHASES_MAX: usize = 64;
 #[derive(Default)]
 struct NodeEvents {
     registered_at: Option<Timestamp>,
-    /// The generation was handed to it, at this time if that is known.
-    delivered: Option<Option<Timestamp>>,
+    /// Whether the generation was handed to it.
+    is_delivered: bool,
+    delivered_at: Option<Timestamp>,
     /// It has received an earlier generation.
     has_older: bool,
     phases: Vec<RecordPhase>,
@@ -95,14 +96,14 @@ impl Window<'_> {
         reason: &str,
     ) -> RecordNode {
         let registered_at = events.registered_at;
-        let delivered_at = events.delivered.flatten();
+        let delivered_at = events.delivered_at;
         let waited_from = registered_at.max(began_at);
         let end = match state {
             RecordNodeState::Left
             | RecordNodeState::Refused
             | RecordNodeState::Behind
             | RecordNodeState::Unchanged => None,
-            _ if events.delivered.is_some() => delivered_at,
+            _ if events.is_delivered => delivered_at,
             _ => Some(ended_at),
         };
         let failure = failure.or_else(|| match state {
@@ -157,7 +158,10 @@ impl Window<'_> {
                     generation,
                 } if Some(*generation) == number => {
                     let node = nodes.entry(identifier.clone()).or_default();
-                    node.delivered.get_or_insert(event.at);
+                    if !node.is_delivered {
+                        node.is_delivered = true;
+                        node.delivered_at = event.at;
+                    }
                 }
                 EventKind::Delivered {
                     identifier,
@@ -190,9 +194,7 @@ impl Window<'_> {
                 continue;
             };
             let delivered = state.deliveries.get(identifier);
-            if node.delivered.is_none() && delivered == Some(&number) {
-                node.delivered = Some(None);
-            }
+            node.is_delivered |= delivered == Some(&number);
             node.has_older |= delivered.is_some_and(|delivered| *delivered < number);
             for (phase, report) in state.phases.of(identifier.as_str()) {
                 let is_known = node.phases.iter().any(|known| known.phase == *phase);
@@ -235,7 +237,7 @@ impl Window<'_> {
             });
             let state = if is_failed {
                 RecordNodeState::Failed
-            } else if events.is_some_and(|events| events.delivered.is_some()) {
+            } else if events.is_some_and(|events| events.is_delivered) {
                 RecordNodeState::Delivered
             } else if left.contains(identifier) {
                 RecordNodeState::Left

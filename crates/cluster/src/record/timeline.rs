@@ -38,7 +38,7 @@ impl Window<'_> {
     pub(super) fn moments(&self) -> Vec<RecordMoment> {
         let mut moments: Vec<(Revision, RecordMoment)> = Vec::new();
         for event in self.events() {
-            if let Some(message) = self.described(&event.kind) {
+            if let Some(message) = described(&event.kind) {
                 let moment = RecordMoment {
                     at: event.at,
                     kind: event.kind.name().to_owned(),
@@ -65,54 +65,54 @@ impl Window<'_> {
         moments.sort_by_key(|(revision, _)| *revision);
         moments.into_iter().map(|(_, moment)| moment).collect()
     }
+}
 
-    /// Returns one line about an event that is neither a registration nor a delivery nor a phase. It names no values,
-    /// because not every reader of a record may see their names.
-    fn described(&self, event: &EventKind) -> Option<String> {
-        Some(match event {
-            EventKind::NodeRemoved { identifier } => format!("{identifier} left"),
-            EventKind::NodeBanned { identifier } => format!("{identifier} was banned"),
-            EventKind::OverrideSet { identifier } => {
-                format!("an operator set the files of {identifier}")
-            }
-            EventKind::OverrideRemoved { identifier } => {
-                format!("the override of {identifier} ended")
-            }
-            EventKind::ClusterFailed { failure } => {
-                format!("the cluster failed: {}", failure.reason)
-            }
-            EventKind::ClusterReset => "an operator reset the cluster".to_owned(),
-            EventKind::RedrawRequested { key } => {
-                format!("an operator requested another once.{key}")
-            }
-            EventKind::GenerationSealed { generation, .. } => {
-                format!("generation {generation} was sealed")
-            }
-            EventKind::RunClaimed {
-                name, identifier, ..
-            } => format!("{identifier} runs {name}"),
-            EventKind::RunDone {
-                name, identifier, ..
-            } => format!("{identifier} has done {name}"),
-            EventKind::RunFailed {
-                name,
-                identifier,
-                reason,
-                ..
-            } => format!("{identifier} failed to run {name}: {reason}"),
-            EventKind::NodeRegistered { .. }
-            | EventKind::JoinerChanged { .. }
-            | EventKind::Delivered { .. }
-            | EventKind::PhaseReported { .. }
-            | EventKind::NameClaimed { .. }
-            | EventKind::NameReleased { .. }
-            | EventKind::ValueSet { .. }
-            | EventKind::ValueDeleted { .. }
-            | EventKind::AliasSet { .. }
-            | EventKind::AliasDeleted { .. }
-            | EventKind::GenerationConfirmed { .. }
-            | EventKind::NodeUnbanned { .. }
-            | EventKind::RunForgotten { .. } => return None,
-        })
-    }
+/// Returns one line about an event that is neither a registration nor a delivery nor a phase. It names no values,
+/// because not every reader of a record may see their names.
+fn described(event: &EventKind) -> Option<String> {
+    Some(match event {
+        EventKind::NodeRemoved { identifier } => format!("{identifier} left"),
+        EventKind::NodeBanned { identifier } => format!("{identifier} was banned"),
+        EventKind::OverrideSet { identifier } => {
+            format!("an operator set the files of {identifier}")
+        }
+        EventKind::OverrideRemoved { identifier } => {
+            format!("the override of {identifier} ended")
+        }
+        EventKind::ClusterFailed { failure } => {
+            format!("the cluster failed: {}", failure.reason)
+        }
+        EventKind::ClusterReset => "an operator reset the cluster".to_owned(),
+        EventKind::RedrawRequested { key } => {
+            format!("an operator requested another once.{key}")
+        }
+        EventKind::GenerationSealed { generation, .. } => {
+            format!("generation {generation} was sealed")
+        }
+        EventKind::RunClaimed {
+            name, identifier, ..
+        } => format!("{identifier} runs {name}"),
+        EventKind::RunDone {
+            name, identifier, ..
+        } => format!("{identifier} has done {name}"),
+        EventKind::RunFailed {
+            name,
+            identifier,
+            reason,
+            ..
+        } => format!("{identifier} failed to run {name}: {reason}"),
+        EventKind::NodeRegistered { .. }
+        | EventKind::JoinerChanged { .. }
+        | EventKind::Delivered { .. }
+        | EventKind::PhaseReported { .. }
+        | EventKind::NameClaimed { .. }
+        | EventKind::NameReleased { .. }
+        | EventKind::ValueSet { .. }
+        | EventKind::ValueDeleted { .. }
+        | EventKind::AliasSet { .. }
+        | EventKind::AliasDeleted { .. }
+        | EventKind::GenerationConfirmed { .. }
+        | EventKind::NodeUnbanned { .. }
+        | EventKind::RunForgotten { .. } => return None,
+    })
 }
