@@ -255,8 +255,11 @@ impl Coordinator {
 }
 
 impl Shared {
-    /// Adds a note for the flight record.
+    /// Adds a note for the flight record, if it differs from the one before.
     fn note(&self, kind: NoteKind, revision: Revision) {
+        if self.notes().is_newest(&kind) {
+            return;
+        }
         let note = Note {
             at: self.clock.now(),
             revision,

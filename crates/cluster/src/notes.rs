@@ -116,9 +116,7 @@ impl NoteLog {
 
     /// Adds a note. Of several notes about waits in a short time, only the last one is kept.
     pub(crate) fn note(&mut self, note: Note, now: Instant) {
-        let newest = self.pending.as_ref();
-        let newest = newest.or_else(|| self.notes.back().map(|(_, note)| note));
-        if newest.is_some_and(|newest| newest.kind == note.kind) {
+        if self.is_newest(&note.kind) {
             return;
         }
         let is_wait = matches!(note.kind, NoteKind::Waiting { .. });
@@ -132,6 +130,13 @@ impl NoteLog {
             self.kept_at = Some(now);
         }
         self.keep(note);
+    }
+
+    /// Returns whether the newest note is of this kind.
+    pub(crate) fn is_newest(&self, kind: &NoteKind) -> bool {
+        let newest = self.pending.as_ref();
+        let newest = newest.or_else(|| self.notes.back().map(|(_, note)| note));
+        newest.is_some_and(|newest| newest.kind == *kind)
     }
 
     /// Keeps a note that waits for its time, if that has come. Returns its time otherwise.
