@@ -138,6 +138,7 @@ impl Change {
             | Self::Ban { .. }
             | Self::Unban(_)
             | Self::Confirm { .. }
+            | Self::StopRollout { .. }
             | Self::Run(_) => None,
         }
     }
