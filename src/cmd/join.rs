@@ -330,8 +330,9 @@ async fn deliver_first(
     warn!("{refused}; continuing with the previous delivery, {kept}, unchanged since");
     deliver::report_previous(plan, session, &previous)?;
     Ok(Delivered {
-        // It is not tried again.
+        // It is not tried again before an operator asks for it.
         held: payload.digest,
+        is_refused: true,
         ..deliver::continue_with(plan, session, *previous)
     })
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use cfgsync_model::{
-    FailedNode, GenerationNumber, Identifier, MISSING_NAMES_MAX, Phase, PhaseProgress,
+    FailedNode, GenerationNumber, Identifier, MISSING_NAMES_MAX, Phase, PhaseProgress, PhaseReport,
 };
 use cfgsync_store::State;
 use cfgsync_wire::{PhaseBody, PhaseState};
@@ -111,7 +111,7 @@ impl Tally {
 
     /// Whether the query is about this phase of a node, or about one that this phase may prevent.
     pub(crate) fn is_about(&self, phase: &str) -> bool {
-        self.query.phase.as_str() == phase || phase == Phase::FAILED
+        [self.query.phase.as_str(), Phase::FAILED, Phase::RETRY].contains(&phase)
     }
 
     /// The generation of the query.
@@ -219,7 +219,8 @@ impl Tally {
     }
 }
 
-/// Returns what a node has reached. The newer of its reports about the phase and about `failed` counts.
+/// Returns what a node has reached. The newer of its reports about the phase and about `failed` counts. A failure before a
+/// retry does not count.
 fn node_state(state: &State, query: &PhaseQuery, identifier: &str) -> NodeState {
     let counts = |number| state.carried(identifier, number) >= query.generation;
     let report = |phase: &str| {
@@ -233,7 +234,10 @@ fn node_state(state: &State, query: &PhaseQuery, identifier: &str) -> NodeState 
         }
     }
     let reached = report(query.phase.as_str());
+    let retried = state.phases.get(identifier, Phase::RETRY);
+    let is_newer = |failed: &&PhaseReport| retried.is_none_or(|it| it.revision < failed.revision);
     let failed = report(Phase::FAILED).filter(|_| !query.phase.is_failed());
+    let failed = failed.filter(is_newer);
     match (reached, failed) {
         (Some(reached), Some(failed)) if failed.revision > reached.revision => {
             NodeState::Failed(failed.reason.clone())

@@ -14,9 +14,18 @@ use crate::{
     metrics::Metrics,
     view::{ServedGeneration, ServedPayload, View},
 };
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Sender};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Revision, Sender};
 use cfgsync_spec::IdentityMode;
 use cfgsync_store::{RegisteredNode, State};
+
+/// What a client has that waits for another payload.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held {
+    /// The payload.
+    pub payload: Option<Digest>,
+    /// If the client has refused this payload: the newest retry that it knows. It gets the payload again after another one.
+    pub retry: Option<Revision>,
+}
 
 impl Coordinator {
     /// Returns the identity of the store. Revisions and generation numbers are comparable only within one instance.
@@ -209,6 +218,10 @@ impl Coordinator {
     /// Waits until the answer is neither "not ready" nor the payload `held`, at most until `until`. At that time it
     /// returns the current answer.
     pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
+        let held = Held {
+            payload: held,
+            retry: None,
+        };
         self.wait_for(AccessKind::Delivery, identifier, held, until)
             .await
     }
@@ -216,7 +229,8 @@ impl Coordinator {
     /// Like [`Coordinator::wait`], for `sender` and its first payload. It is refused once another machine registers as
     /// `identifier`.
     pub async fn wait_as(&self, sender: Sender<'_>, identifier: &str, until: Instant) -> Answer {
-        self.wait_to(AccessKind::Delivery, identifier, Some(sender), None, until)
+        let held = Held::default();
+        self.wait_to(AccessKind::Delivery, identifier, Some(sender), held, until)
             .await
     }
 
@@ -225,7 +239,7 @@ impl Coordinator {
         &self,
         sender: Sender<'_>,
         identifier: &str,
-        held: Option<Digest>,
+        held: Held,
         until: Instant,
     ) -> Answer {
         self.wait_to(AccessKind::Delivery, identifier, Some(sender), held, until)
@@ -268,7 +282,7 @@ impl Coordinator {
         &self,
         kind: AccessKind,
         identifier: &str,
-        held: Option<Digest>,
+        held: Held,
         until: Instant,
     ) -> Answer {
         self.wait_to(kind, identifier, None, held, until).await
@@ -279,7 +293,7 @@ impl Coordinator {
         kind: AccessKind,
         identifier: &str,
         sender: Option<Sender<'_>>,
-        held: Option<Digest>,
+        held: Held,
         until: Instant,
     ) -> Answer {
         // Subscribe before comparing, so that a release in between is not lost.
@@ -288,7 +302,10 @@ impl Coordinator {
             release.borrow_and_update();
             let answer = self.answer_to(kind, identifier, sender);
             let is_same = match &answer {
-                Answer::Payload(delivery) => held == Some(delivery.payload.digest),
+                Answer::Payload(delivery) => {
+                    held.payload == Some(delivery.payload.digest)
+                        && !self.must_retry(identifier, held.retry)
+                }
                 Answer::NotReady(_) => true,
                 Answer::Missing(_)
                 | Answer::Failed(_)

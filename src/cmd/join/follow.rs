@@ -169,6 +169,7 @@ fn begin<'a>(
         generation,
         has_changes,
         is_action_pending,
+        is_refused,
         ..
     } = first;
     let facts = variables.facts.clone();
@@ -197,6 +198,7 @@ fn begin<'a>(
     memory::release_unused();
     let mut follower = Follower::new(plan, settings, session, own, prober);
     follower.held = held;
+    follower.session.set_refused(is_refused);
     follower.delivered = generation;
     follower.owed = owed;
     Ok((child, follower))
@@ -289,13 +291,23 @@ impl<'a> Follower<'a> {
 
     /// Delivers `payload`, or a newer one that arrives meanwhile. Returns `None` if the files stay as they are.
     async fn deliver(&mut self, mut payload: ReceivedPayload) -> Option<Delivered> {
-        let mut not_before = self.time_of_change(&payload);
+        let is_retry = payload.digest == self.held && self.session.must_retry();
+        let mut not_before = if is_retry {
+            info!(
+                event = "retry",
+                "an operator asks for another try of {}",
+                name_of(&payload)
+            );
+            Instant::now()
+        } else {
+            self.time_of_change(&payload)
+        };
         let mut failures = 0;
         loop {
             while let Some(newer) = self.receive_until(not_before, payload.digest).await {
                 payload = newer;
             }
-            if payload.digest == self.held {
+            if payload.digest == self.held && !is_retry {
                 return None;
             }
             match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
@@ -324,6 +336,7 @@ impl<'a> Follower<'a> {
     ) -> Delivered {
         self.failures = 0;
         self.held = payload.digest;
+        self.session.set_refused(false);
         self.delivered.clone_from(&delivered.generation);
         self.prober.prepare(self.session, &delivered);
         let files = describe_files(payload.files.files().len(), payload.generation);
@@ -420,6 +433,7 @@ impl<'a> Follower<'a> {
         );
         Manager::from_environment().status(&problem);
         self.held = payload.digest;
+        self.session.set_refused(true);
         refusal::report(self.session, payload, error).await;
     }
 

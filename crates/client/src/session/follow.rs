@@ -18,6 +18,7 @@ impl Session {
         register_again: bool,
     ) {
         self.held = held;
+        self.must_retry = false;
         self.options.timeout = None;
         if delivered.is_some() {
             self.options.delivered = delivered;
@@ -29,6 +30,17 @@ impl Session {
         self.last_response = LastResponse::None;
         self.last_error = None;
         self.on_contact();
+    }
+
+    /// Notes whether the node has refused the payload that it has. It then gets the same payload again once an operator asks
+    /// for a retry.
+    pub fn set_refused(&mut self, is_refused: bool) {
+        self.is_refused = is_refused;
+    }
+
+    /// Returns whether an operator has asked that the node tries the last payload again.
+    pub fn must_retry(&self) -> bool {
+        self.must_retry
     }
 
     /// Reports that this node has reached a phase.
