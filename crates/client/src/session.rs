@@ -17,7 +17,7 @@ use std::{path::PathBuf, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{CallError, Client, UnreachableCause, backoff::Backoff};
-use cfgsync_model::{Digest, Instance, JoinerId, NodeRegistration, Revision};
+use cfgsync_model::{Digest, Instance, JoinerId, NodeRegistration};
 use cfgsync_wire::ReceivedPayload;
 pub use error::JoinError;
 pub use events::{Event, Events};
@@ -60,12 +60,8 @@ pub struct Session {
     was_accepted: bool,
     /// The payload that the node has. The session then waits for another one.
     held: Option<Digest>,
-    /// Whether the node has refused that payload.
-    is_refused: bool,
-    /// The newest retry that this session knows.
-    retry: Revision,
-    /// Whether the last payload is to be tried again.
-    must_retry: bool,
+    /// Whether that payload was refused, and is to be tried again.
+    retry: follow::Retry,
     /// The cluster whose payload was received, if its server names it.
     cluster: Option<String>,
     /// The cluster whose servers receive the node's own key.
@@ -132,9 +128,7 @@ impl Session {
             accepted: None,
             was_accepted: false,
             held: None,
-            is_refused: false,
-            retry: Revision(0),
-            must_retry: false,
+            retry: follow::Retry::default(),
             cluster: None,
             key_cluster: None,
             is_renewal: false,

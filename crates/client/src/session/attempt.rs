@@ -144,7 +144,7 @@ impl Session {
         let fetched = match self.held {
             Some(held) => {
                 let identifier = &registration.identifier;
-                let retry = self.is_refused.then_some(self.retry);
+                let retry = self.retry.is_refused.then_some(self.retry.known);
                 self.client.fetch_other(identifier, held, retry, wait).await
             }
             None => self.client.fetch(registration, Some(wait)).await,
@@ -166,10 +166,10 @@ impl Session {
             return Err(self.on_call_error(CallError::Unusable { server, problem }, on_event));
         }
         if let Some(retry) = response.meta.retry
-            && retry > self.retry
+            && retry > self.retry.known
         {
-            self.retry = retry;
-            self.must_retry = response.value.digest == self.held;
+            self.retry.known = retry;
+            self.retry.is_due = response.value.digest == self.held;
         }
         if let Some(reason) = response.meta.outdated {
             on_event(Event::Outdated { reason });
