@@ -331,8 +331,7 @@ async fn deliver_first(
     deliver::report_previous(plan, session, &previous)?;
     Ok(Delivered {
         // It is not tried again before an operator asks for it.
-        held: payload.digest,
-        is_refused: true,
+        refused: payload.digest,
         ..deliver::continue_with(plan, session, *previous)
     })
 }

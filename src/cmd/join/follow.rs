@@ -169,7 +169,7 @@ fn begin<'a>(
         generation,
         has_changes,
         is_action_pending,
-        is_refused,
+        refused,
         ..
     } = first;
     let facts = variables.facts.clone();
@@ -197,8 +197,8 @@ fn begin<'a>(
     }
     memory::release_unused();
     let mut follower = Follower::new(plan, settings, session, own, prober);
-    follower.held = held;
-    follower.session.set_refused(is_refused);
+    follower.held = refused.or(held);
+    follower.session.set_refused(refused.is_some());
     follower.delivered = generation;
     follower.owed = owed;
     Ok((child, follower))
