@@ -26,6 +26,7 @@ mod prober;
 mod action;
 mod handover;
 mod child;
+mod lease;
 mod follow;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, rc::Rc, sync::Arc, time::Duration};

@@ -17,7 +17,9 @@ use super::{
     JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
-    describe_files, memory,
+    describe_files,
+    lease::renew_meanwhile,
+    memory,
     prober::Prober,
     refusal,
     resolve::Plan,
@@ -310,7 +312,8 @@ impl<'a> Follower<'a> {
             if payload.digest == self.held && !is_retry {
                 return None;
             }
-            match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
+            let delivering = deliver::deliver(self.plan, self.session, &payload, &self.own);
+            match renew_meanwhile(self.session, delivering).await {
                 Ok(delivered) => return Some(self.on_delivered(&payload, delivered).await),
                 Err(error) if is_about_payload(&error) => {
                     self.refuse(&payload, &error).await;
@@ -399,7 +402,7 @@ impl<'a> Follower<'a> {
                 received = self.session.run(|_| {}) => match received {
                     // It is fetched again afterwards.
                     Ok(newer) => held = newer.digest,
-                    Err(_) => break acting.await,
+                    Err(_) => break renew_meanwhile(self.session, acting).await,
                 },
             }
         };
