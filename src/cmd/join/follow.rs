@@ -432,7 +432,8 @@ impl<'a> Follower<'a> {
         let problem = format!("{name} is not used: {error}");
         error!(
             event = "refused",
-            "{problem}; the files of the last delivery stay until the next generation"
+            "{problem}; the files of the last delivery stay until the next generation, or `cfgsync retry {}`",
+            self.plan.options.identifier
         );
         Manager::from_environment().status(&problem);
         self.held = payload.digest;
