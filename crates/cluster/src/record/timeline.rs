@@ -89,6 +89,12 @@ fn described(event: &EventKind) -> Option<String> {
         EventKind::GenerationSealed { generation, .. } => {
             format!("generation {generation} was sealed")
         }
+        EventKind::RolloutStopped { generation } => {
+            format!("an operator stopped the roll-out of generation {generation}")
+        }
+        EventKind::RolloutResumed { generation } => {
+            format!("an operator continued the roll-out of generation {generation}")
+        }
         EventKind::RunClaimed {
             name, identifier, ..
         } => format!("{identifier} runs {name}"),
