@@ -146,6 +146,7 @@ pub(crate) async fn run(args: FollowArgs, target: Arc<Target>) -> anyhow::Result
         "changes": args.changes,
         "unread_value_ms": Summary::of(unread_ms),
         "render_ms": round((after.render_seconds - unread.render_seconds) * 1e3 / renders),
+        "seal_ms": round((after.seal_seconds - unread.seal_seconds) * 1e3 / renders),
         "value_to_each_node_ms": Summary::of(to_each_ms),
         "changing": changing,
     }))
@@ -186,6 +187,7 @@ struct Metrics {
     generation: f64,
     renders: f64,
     render_seconds: f64,
+    seal_seconds: f64,
 }
 
 async fn metrics(client: &mut Client) -> anyhow::Result<Metrics> {
@@ -200,5 +202,6 @@ async fn metrics(client: &mut Client) -> anyhow::Result<Metrics> {
         generation: number("cfgsync_generation ")?,
         renders: number("cfgsync_render_seconds_count ")?,
         render_seconds: number("cfgsync_render_seconds_sum ")?,
+        seal_seconds: number("cfgsync_seal_seconds_sum ")?,
     })
 }

@@ -214,7 +214,9 @@ impl Reconciler {
                 }
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 render = self.renderer.finished() => self.on_render_finished(render),
-                (seal, answer) = self.sealer.answered() => self.on_seal_answered(seal, answer),
+                (seal, answer, took) = self.sealer.answered() => {
+                    self.on_seal_answered(seal, answer, took);
+                }
                 served = self.adopter.finished() => self.on_generation_adopted(served),
                 () = self.recorder.recorded(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
@@ -435,7 +437,9 @@ impl Reconciler {
     }
 
     /// Serves a sealed generation, or keeps it for a retry.
-    fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer) {
+    fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer, took: Duration) {
+        let metrics = &self.shared.metrics;
+        metrics.seal_seconds.observe(took.as_secs_f64());
         let PendingSeal { key, served } = seal;
         let event = seal_event(&served.generation);
         match answer {
@@ -534,8 +538,8 @@ impl Reconciler {
     async fn shut_down(&mut self) {
         let finish = async {
             if self.sealer.is_running() {
-                let (seal, answer) = self.sealer.answered().await;
-                self.on_seal_answered(seal, answer);
+                let (seal, answer, took) = self.sealer.answered().await;
+                self.on_seal_answered(seal, answer, took);
             }
             self.recorder
                 .flush(&self.shared, &self.follower.state)
