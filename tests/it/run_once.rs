@@ -1,7 +1,7 @@
 //! `cfgsync run-once`: real processes that die, stop and fail, and servers that are killed.
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
@@ -66,6 +66,23 @@ impl Pair {
         let pid = self.sandbox.read(file).trim().parse().unwrap();
         Pid::from_raw(pid).unwrap()
     }
+}
+
+/// Waits until a process has ended. Kills it, and returns `false`, if that takes very long.
+fn has_ended(pid: Pid) -> bool {
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return true;
+    };
+    let longest = Timespec {
+        tv_sec: 20,
+        tv_nsec: 0,
+    };
+    let events = &mut [PollFd::new(&process, PollFlags::IN)];
+    let has_ended = poll(events, Some(&longest)).unwrap() == 1;
+    if !has_ended {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    has_ended
 }
 
 #[test]
@@ -174,10 +191,10 @@ fn runner_kills_its_program_if_it_cannot_renew_the_lease() {
     // A server that is stopped answers no renewal.
     pair.server.signal(Signal::STOP);
     first.log_until("killed CMD of init: its lease could not be renewed");
-    // The whole process group is killed.
-    if let Ok(process) = pidfd_open(pair.pid("pid"), PidfdFlags::empty()) {
-        poll(&mut [PollFd::new(&process, PollFlags::IN)], None).unwrap();
-    }
+    assert!(
+        has_ended(pair.pid("pid")),
+        "the whole process group is killed"
+    );
     pair.server.signal(Signal::CONT);
     first.signal(Signal::TERM);
     assert_eq!(first.end().0, 143);
@@ -194,6 +211,7 @@ fn killed_server_loses_no_run() {
     );
     first.log_until("up");
     pair.server.signal(Signal::KILL);
+    assert!(has_ended(pair.server.process.pid()));
     let listen = format!("127.0.0.1:{port}");
     let again = [
         "serve",
@@ -216,6 +234,7 @@ fn killed_server_loses_no_run() {
     }
     assert_eq!(pair.result("node-2").1, "done\n");
     again.signal(Signal::KILL);
+    assert!(has_ended(again.process.pid()));
     let _third = Server::from_process(pair.sandbox.start(&[
         "serve",
         "cluster.yaml",
@@ -243,6 +262,38 @@ fn signal_ends_the_program_and_passes_the_run_on() {
 }
 
 #[test]
+fn nothing_of_a_program_is_left_when_the_next_node_runs_it() {
+    let pair = Pair::start(&[]);
+    let script = "(trap '' TERM; while :; do sleep 0.05; done) & echo $! >pid; echo up >&2; ";
+    let mut first = pair.run("node-1", &[], &format!("{script} exec sleep 1000"));
+    first.log_until("up");
+    first.signal(Signal::TERM);
+    assert_eq!(first.end().0, 143);
+    assert!(has_ended(pair.pid("pid")), "after a signal");
+
+    let (exit, log) = pair
+        .run("node-1", &["--tries", "2"], &format!("{script} exit 3"))
+        .end();
+    assert_eq!(exit, 70, "{log}");
+    assert!(has_ended(pair.pid("pid")), "after a failure");
+}
+
+#[test]
+fn program_that_ignores_a_signal_is_killed_before_its_lease_ends() {
+    let pair = Pair::start(&[]);
+    let script = "echo $$ >pid; trap '' TERM; echo up >&2; while :; do sleep 0.05; done";
+    let mut first = pair.run("node-1", &[], script);
+    first.log_until("up");
+    let second = "if kill -0 $(cat pid); then echo both; else echo one; fi";
+    let mut second = pair.run("node-2", &[], second);
+    second.log_until("waiting: node-1 runs init");
+    first.signal(Signal::TERM);
+    assert_eq!(first.end().0, 143);
+    assert_eq!(second.end().0, 0);
+    assert_eq!(pair.result("node-1").1, "one\n");
+}
+
+#[test]
 fn long_output_is_cut_and_wrong_arguments_are_refused() {
     let pair = Pair::start(&[]);
     let script = "head -c 100000 /dev/zero | tr '\\0' x";
@@ -253,6 +304,10 @@ fn long_output_is_cut_and_wrong_arguments_are_refused() {
         "{log}"
     );
     assert_eq!(pair.result("node-2").1.len(), 65536);
+    let script = ["--", "sh", "-c", "head -c 65536 /dev/zero"];
+    let (_, output, log) = pair.call(&[&["all", "--id", "node-1"], &script[..]].concat());
+    assert_eq!(output.len(), 65536);
+    assert!(!log.contains("is cut"), "{log}");
     for (arguments, exit, message) in [
         (&["init"][..], 2, "the program is missing"),
         (&["Init", "--", "true"], 2, "contains 'I'"),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use cfgsync_model::{
-    FailedNode, GenerationNumber, Identifier, MISSING_NAMES_MAX, Phase, PhaseProgress,
+    FailedNode, GenerationNumber, Identifier, MISSING_NAMES_MAX, Phase, PhaseProgress, PhaseReport,
 };
 use cfgsync_store::State;
 use cfgsync_wire::{PhaseBody, PhaseState};
@@ -219,9 +219,12 @@ impl Tally {
     }
 }
 
-/// Returns what a node has reached. The newer of its reports about the phase and about `failed` counts.
+/// Returns what a node has reached. Of its reports about the phase and about `failed`, the one for the newer generation
+/// counts, and of two for the same generation the newer one: a report may arrive late.
 fn node_state(state: &State, query: &PhaseQuery, identifier: &str) -> NodeState {
-    let counts = |number| state.carried(identifier, number) >= query.generation;
+    let carried = |number| state.carried(identifier, number);
+    let counts = |number| carried(number) >= query.generation;
+    let order = |report: &PhaseReport| (carried(report.generation), report.revision);
     let report = |phase: &str| {
         let report = state.phases.get(identifier, phase);
         report.filter(|report| counts(report.generation))
@@ -235,7 +238,7 @@ fn node_state(state: &State, query: &PhaseQuery, identifier: &str) -> NodeState 
     let reached = report(query.phase.as_str());
     let failed = report(Phase::FAILED).filter(|_| !query.phase.is_failed());
     match (reached, failed) {
-        (Some(reached), Some(failed)) if failed.revision > reached.revision => {
+        (Some(reached), Some(failed)) if order(failed) > order(reached) => {
             NodeState::Failed(failed.reason.clone())
         }
         (Some(_), _) => NodeState::Reached,

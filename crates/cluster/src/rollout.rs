@@ -106,6 +106,24 @@ impl Rollout {
         }
     }
 
+    /// Takes the place of `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have
+    /// not reported are still waited for. Those that get other files now get them first. If an operator has stopped
+    /// `replaced`, this one is stopped too.
+    pub(crate) fn replace(&mut self, replaced: &Self) {
+        let is_waited_for = |node: &Identifier| replaced.in_progress.contains_key(node);
+        let queue = std::mem::take(&mut self.queue).into_iter();
+        let (first, rest): (VecDeque<_>, VecDeque<_>) = queue.partition(is_waited_for);
+        self.queue = first.into_iter().chain(rest).collect();
+        for (node, handed) in &replaced.in_progress {
+            if !self.held_back.contains_key(node) {
+                self.in_progress.insert(node.clone(), *handed);
+            }
+        }
+        if replaced.stopped == Some(Stopped::Operator) && !replaced.is_complete() {
+            self.stop();
+        }
+    }
+
     /// Returns the phase that is waited for.
     pub(crate) fn phase(&self) -> &Phase {
         &self.rule.wait_for
@@ -413,6 +431,50 @@ mod tests {
         known.unknown.clear();
         assert!(rollout.advance(&known, Instant::now()).has_handed);
         assert_eq!(waiting(&rollout), ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_of_a_replaced_roll_out_come_first() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let mut replaced = rollout(AtOnce::Nodes(2), &["a", "b", "c", "d"]);
+        replaced.advance(&known, now);
+        known.reports.insert("a", Reported::Phase);
+        replaced.advance(&known, now);
+        assert_eq!(waiting(&replaced), ["b", "c"]);
+
+        known.reports.clear();
+        let later = now + Duration::from_mins(1);
+        // The newer generation has other files for b, and the same ones for c.
+        let mut newer = rollout(AtOnce::Nodes(2), &["a", "b", "d"]);
+        newer.replace(&replaced);
+        newer.advance(&known, later);
+        assert_eq!(waiting(&newer), ["b", "c"]);
+        assert_eq!(newer.next_timeout(), Some(now + Duration::from_mins(5)));
+        known.reports.insert("b", Reported::Phase);
+        newer.advance(&known, later);
+        assert_eq!(waiting(&newer), ["a", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newer_generation_ends_no_stop() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
+        replaced.advance(&known, now);
+        replaced.stop();
+        let mut newer = rollout(AtOnce::Nodes(1), &["a", "b"]);
+        newer.replace(&replaced);
+        assert!(!newer.advance(&known, now).has_handed);
+        assert_eq!(newer.stopped(), Some(&Stopped::Operator));
+
+        // a has failed, and has the same files in the newer generation.
+        let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
+        replaced.advance(&known, now);
+        known.reports.insert("a", Reported::Failure(None));
+        replaced.advance(&known, now);
+        let mut newer = rollout(AtOnce::Nodes(1), &["b"]);
+        newer.replace(&replaced);
+        assert!(!newer.advance(&known, now).has_handed);
+        assert_eq!(newer.stopped().unwrap().to_string(), "a failed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -224,6 +224,10 @@ impl Coordinator {
             let newest = state.generation().map(|newest| newest.number);
             let generation = match request.generation.or(newest) {
                 _ if !request.is_per_generation => GenerationNumber(0),
+                // A run for a generation of the future would count for all generations until then.
+                Some(unsealed) if unsealed < GenerationNumber(1) || newest < Some(unsealed) => {
+                    return Err(Refusal::NotSealed(unsealed));
+                }
                 Some(generation) => generation,
                 None => return Err(Refusal::NothingDelivered(request.runner.clone())),
             };

@@ -56,7 +56,10 @@ static MATCHER: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
     let mut matcher = matchit::Router::new();
     for (index, route) in ROUTES.iter().enumerate() {
         let inserted = match route.pattern.split_once(KEY) {
-            Some((before, "")) => matcher.insert(format!("{before}/{{*key}}"), index),
+            // An empty key is refused like any other wrong one.
+            Some((before, "")) => matcher
+                .insert(format!("{before}/{{*key}}"), index)
+                .and_then(|()| matcher.insert(format!("{before}/"), index)),
             Some(_) => continue,
             None => matcher.insert(route.pattern, index),
         };
@@ -172,6 +175,21 @@ impl<'a> PathMatch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn empty_key_is_refused_by_its_route() {
+        for (path, pattern) in [
+            (
+                "/v1/namespaces/prod/keys/",
+                "/v1/namespaces/{namespace}/keys/{key}",
+            ),
+            ("/v1/aliases/", "/v1/aliases/{key}"),
+        ] {
+            let found = PathMatch::of(path);
+            assert_eq!(found.route().unwrap().pattern, pattern);
+            assert!(matches!(found.key(), Err(WrongPath::Key(_))));
+        }
+    }
 
     #[test]
     fn every_pattern_leads_to_its_route() {

@@ -66,8 +66,14 @@ fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the version in `If-Match`. `*` and an absent header require none.
+/// Returns the version in `If-Match`. `None` if the header is absent.
+///
+/// # Errors
+/// Another condition is refused, because a write must not ignore it.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, WrongIfMatch> {
+    if headers.contains_key(IF_NONE_MATCH) {
+        return Err(WrongIfMatch);
+    }
     let mut values = headers.get_all(IF_MATCH).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return if headers.contains_key(IF_MATCH) {
@@ -77,7 +83,6 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, WrongIfMatch>
         };
     };
     match value.to_str().map(str::trim) {
-        Ok("*") => Ok(None),
         Ok(tag) => {
             let version = opaque(tag).and_then(|version| version.parse().ok());
             version.map(Some).ok_or(WrongIfMatch)
@@ -86,9 +91,12 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, WrongIfMatch>
     }
 }
 
-/// `If-Match` is not the version of a value.
+/// `If-Match` is not the version of a value, or the request has another condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the header `If-Match` must have the version of the value in quotes, such as `\"3\"`")]
+#[error(
+    "a write takes one condition, the header `If-Match` with the version of the value in quotes, such as `\"3\"`; for a \
+     value that must exist or must not exist, use `writeMode`"
+)]
 pub(super) struct WrongIfMatch;
 
 /// Returns the text of a weak or strong entity tag. `None` if `tag` is none.
@@ -188,6 +196,17 @@ mod tests {
             let read = prefer_wait(&headers(&PREFER, values));
             assert_eq!(read, seconds.map(Duration::from_secs), "{values:?}");
         }
+    }
+
+    #[test]
+    fn write_refuses_conditions_that_it_does_not_check() {
+        let read = |name, values: &[&str]| if_match(&headers(&name, values));
+        assert_eq!(read(IF_MATCH, &[]), Ok(None));
+        assert_eq!(read(IF_MATCH, &["\"3\""]), Ok(Some(3)));
+        for values in [&["*"][..], &["3"], &["\"3\", \"4\""], &["\"3\"", "\"4\""]] {
+            assert_eq!(read(IF_MATCH, values), Err(WrongIfMatch), "{values:?}");
+        }
+        assert_eq!(read(IF_NONE_MATCH, &["*"]), Err(WrongIfMatch));
     }
 
     #[test]

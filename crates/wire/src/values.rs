@@ -365,22 +365,22 @@ struct Mode(WriteMode);
 
 impl<'de> Deserialize<'de> for Mode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u64),
-            Name(String),
-        }
-
-        let mode = match Written::deserialize(deserializer)? {
-            Written::Number(0 | 1) => Some(WriteMode::Upsert),
-            Written::Number(2) => Some(WriteMode::Create),
-            Written::Number(3) => Some(WriteMode::Update),
-            Written::Number(_) => None,
-            Written::Name(name) => match name.strip_prefix("WRITE_MODE_").unwrap_or(&name) {
-                "" | "UNSPECIFIED" | "UPSERT" => Some(WriteMode::Upsert),
-                "CREATE" => Some(WriteMode::Create),
-                "UPDATE" => Some(WriteMode::Update),
+        // `null` is an absent member.
+        let written = Option::<serde_json::Value>::deserialize(deserializer)?;
+        let mode = match &written {
+            None => Some(WriteMode::Upsert),
+            Some(serde_json::Value::String(name)) => {
+                match name.strip_prefix("WRITE_MODE_").unwrap_or(name) {
+                    "" | "UNSPECIFIED" | "UPSERT" => Some(WriteMode::Upsert),
+                    "CREATE" => Some(WriteMode::Create),
+                    "UPDATE" => Some(WriteMode::Update),
+                    _ => None,
+                }
+            }
+            Some(number) => match number.as_u64() {
+                Some(0 | 1) => Some(WriteMode::Upsert),
+                Some(2) => Some(WriteMode::Create),
+                Some(3) => Some(WriteMode::Update),
                 _ => None,
             },
         };

@@ -15,7 +15,7 @@ use std::{
 
 use cfgsync_client::CallError;
 use cfgsync_model::{Fence, Identifier, RUN_OUTPUT_MAX_BYTES};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::{
     process::{self, Command},
     sync::Notify,
@@ -38,6 +38,9 @@ const FENCE_VARIABLE: &str = "CFGSYNC_FENCE";
 
 /// The time that CMD has to end after a signal.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause before `run-once` looks again whether the process group of CMD has ended.
+const GROUP_POLL: Duration = Duration::from_millis(20);
 
 /// The longest wait for the rest of the output after the end of CMD. A process that CMD left behind may keep it open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -151,9 +154,16 @@ impl Child {
             };
             let renewal: Result<Instant, CallError> = tokio::select! {
                 biased;
-                status = self.process.wait() => return Ok(Ended::Exited(exit_status(status)?)),
+                status = self.process.wait() => {
+                    let status = exit_status(status)?;
+                    if !status.success() {
+                        // What is left of it must not run beside the next runner.
+                        self.signal(Signal::KILL);
+                    }
+                    return Ok(Ended::Exited(status));
+                }
                 ended_by = signals.next() => {
-                    self.end().await?;
+                    self.end(kill_at).await?;
                     return Ok(Ended::Signal(ended_by));
                 }
                 () = sleep_until(kill_at) => {
@@ -174,8 +184,9 @@ impl Child {
 
     /// Returns the standard output of CMD, which has ended. Longer output is cut.
     pub(super) async fn output(&self) -> Vec<u8> {
-        let output = self.stdout.take().await;
-        if output.len() >= RUN_OUTPUT_MAX_BYTES {
+        let mut output = self.stdout.take().await;
+        if output.len() > RUN_OUTPUT_MAX_BYTES {
+            output.truncate(RUN_OUTPUT_MAX_BYTES);
             tracing::warn!(
                 "the output of CMD is longer than {RUN_OUTPUT_MAX_BYTES} bytes, and is cut"
             );
@@ -198,13 +209,24 @@ impl Child {
         }
     }
 
-    /// Asks CMD to end, and kills its process group after a timeout.
-    async fn end(&mut self) -> Result<(), CommandError> {
+    /// Asks CMD to end. At `kill_at`, or after a timeout, kills what is left of its process group.
+    async fn end(&mut self, kill_at: Instant) -> Result<(), CommandError> {
         self.signal(Signal::TERM);
-        if timeout(KILL_TIMEOUT, self.process.wait()).await.is_err() {
-            self.kill().await?;
-        }
-        Ok(())
+        let kill_at = kill_at.min(Instant::now() + KILL_TIMEOUT);
+        let all_ended = async {
+            let _ = self.process.wait().await;
+            while self.has_processes() {
+                sleep(GROUP_POLL).await;
+            }
+        };
+        let _ = timeout_at(kill_at, all_ended).await;
+        self.kill().await
+    }
+
+    /// Returns whether the process group of CMD has processes, also after CMD was waited for.
+    fn has_processes(&self) -> bool {
+        self.group
+            .is_some_and(|group| test_kill_process_group(group).is_ok())
     }
 
     /// Kills the process group of CMD.
@@ -259,8 +281,9 @@ fn collect(pipe: Option<OwnedFd>, keep: fn(&mut Vec<u8>, &[u8])) -> Arc<Collecte
     collected
 }
 
+/// Keeps one byte more than allowed, which shows that the output is longer.
 fn keep_first(kept: &mut Vec<u8>, bytes: &[u8]) {
-    let room = RUN_OUTPUT_MAX_BYTES - kept.len();
+    let room = RUN_OUTPUT_MAX_BYTES + 1 - kept.len();
     kept.extend_from_slice(&bytes[..room.min(bytes.len())]);
 }
 

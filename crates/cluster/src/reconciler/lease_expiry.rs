@@ -17,6 +17,8 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct LeaseExpiry {
     next: Option<Instant>,
+    /// The lease for which `next` was found. A reload of the spec may change it.
+    lease: Duration,
     running: Option<JoinHandle<Result<(), CommitError>>>,
 }
 
@@ -35,6 +37,9 @@ impl LeaseExpiry {
             return None;
         }
         let now = Instant::now();
+        if std::mem::replace(&mut self.lease, lease) != lease {
+            self.next = None;
+        }
         if let Some(next) = self.next.filter(|next| *next > now) {
             return Some(next);
         }

@@ -139,7 +139,11 @@ impl Rollouts {
                 newest.generation.number
             );
         }
-        self.newest = Some(Rollout::new(newest.generation.number, rule, queue));
+        let mut rollout = Rollout::new(newest.generation.number, rule, queue);
+        if let Some(replaced) = &self.newest {
+            rollout.replace(replaced);
+        }
+        self.newest = Some(rollout);
         self.describe();
     }
 
@@ -211,12 +215,14 @@ impl Nodes for KnownNodes<'_> {
 
     fn reported(&self, identifier: &Identifier) -> Reported {
         let name = identifier.as_str();
+        // What a node did with the same files under an earlier generation counts.
+        let counts = |number| self.state.carried(name, number) >= self.generation;
         let report = |phase: &str| {
             let report = self.state.phases.get(name, phase);
-            report.filter(|report| report.generation >= self.generation)
+            report.filter(|report| counts(report.generation))
         };
         let delivered = self.state.deliveries.get(identifier);
-        let is_delivered = delivered.is_some_and(|number| *number >= self.generation);
+        let is_delivered = delivered.is_some_and(|number| counts(*number));
         let failed = report(Phase::FAILED);
         let reached = report(self.phase.as_str());
         match (failed, reached) {

@@ -76,3 +76,16 @@ async fn nodes_without_a_lease_stay() {
     assert_eq!(registered(&cluster), ["a"]);
     assert_eq!(cluster.renew(&"a".parse().unwrap()), Ok(None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn shorter_lease_of_a_reloaded_spec_counts_at_once() {
+    let cluster = start("lease: 1h\nready: {nodes: 2}");
+    cluster.add("a").await;
+    pass(5).await;
+    let shorter = spec(&format!("lease: 30s\nready: {{nodes: 2}}{PEERS}"));
+    cluster.reload(shorter).await.unwrap();
+    pass(20).await;
+    assert_eq!(registered(&cluster), ["a"]);
+    pass(11).await;
+    assert_eq!(registered(&cluster), [""; 0]);
+}

@@ -186,6 +186,26 @@ async fn waiting_requests_share_one_tally_and_are_woken_by_changes_of_the_answer
 }
 
 #[tokio::test(start_paused = true)]
+async fn late_report_about_older_files_does_not_count() {
+    let cluster = sealed("", &["a"]).await;
+    cluster.add("b").await;
+    cluster.files("b").await;
+    assert_eq!(number(&cluster.files("a").await), 2);
+    cluster.reports("a", "healthy", 2, None).await;
+    cluster.reports("a", "failed", 1, Some("late")).await;
+    let of = |generation| line(cluster.phase(request("healthy", Some(generation), named(&["a"]))));
+    assert_eq!(
+        [of(1), of(2)].map(|(state, _)| state),
+        [PhaseState::Reached; 2]
+    );
+    cluster.reports("a", "failed", 2, Some("no port")).await;
+    assert_eq!(
+        [of(1), of(2)].map(|(state, _)| state),
+        [PhaseState::Failed; 2]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_fail_fast_a_failed_node_fails_the_cluster() {
     let cluster = sealed("fail_fast: true", &["a", "b"]).await;
     let (answer, ()) = tokio::join!(

@@ -140,12 +140,39 @@ async fn newer_generation_replaces_a_roll_out() {
     cluster.report_phase("a", "healthy", 2).await;
     assert_eq!(cluster.handed(), [2, 2, 1]);
     cluster.set_v("3").await;
-    assert_eq!(
-        cluster.handed(),
-        [3, 1, 1],
-        "b was not handed generation 2 completely"
-    );
+    assert_eq!(cluster.handed(), [2, 3, 1], "b has not reported yet");
+    cluster.report_phase("b", "healthy", 3).await;
+    assert_eq!(cluster.handed(), [3, 3, 1]);
     assert_eq!(cluster.rollout().generation.unwrap().0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_node_does_not_continue_a_stopped_roll_out() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.report_phase("a", "failed", 2).await;
+    cluster.add("d").await;
+    assert_eq!(number(&cluster.files("d").await), 3);
+    cluster.settled().await;
+    assert_eq!(cluster.handed(), [3, 1, 1]);
+    let rollout = cluster.rollout();
+    assert_eq!(rollout.state, RolloutState::Stopped);
+    assert_eq!(rollout.reason.as_deref(), Some("a failed: port in use"));
+    cluster.resume_rollout().await.unwrap();
+    assert_eq!(cluster.handed(), [3, 3, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_of_an_operator_stays_for_newer_generations() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.stop_rollout().await.unwrap();
+    cluster.set_v("3").await;
+    assert_eq!(cluster.rollout().state, RolloutState::Stopped);
+    assert_eq!(cluster.handed()[1..], [1, 1]);
+    cluster.resume_rollout().await.unwrap();
+    assert_eq!(cluster.handed(), [3, 1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -183,6 +183,15 @@ async fn run_per_generation_is_done_once_for_each() {
     let refused = early.claim_run(&each(), Instant::now()).await;
     assert!(matches!(refused, Err(Refusal::NothingDelivered(_))));
     cluster.files("a").await;
+    for unsealed in [0, 2, u64::MAX] {
+        let unsealed = cfgsync_model::GenerationNumber(unsealed);
+        let unsealed_claim = RunRequest {
+            generation: Some(unsealed),
+            ..each()
+        };
+        let refused = cluster.claim_run(&unsealed_claim, Instant::now()).await;
+        assert_eq!(refused.unwrap_err(), Refusal::NotSealed(unsealed));
+    }
     let first = fence(cluster.claim_run(&each(), Instant::now()).await.unwrap());
     cluster.done("a", first).await.unwrap();
     let again = cluster.claim_run(&each(), Instant::now()).await.unwrap();

@@ -55,6 +55,7 @@ fn write_mode_has_three_forms_and_names_two_cases() {
     for (written, mode) in [
         (json!({}), WriteMode::Upsert),
         (json!({ "writeMode": 0 }), WriteMode::Upsert),
+        (json!({ "writeMode": null }), WriteMode::Upsert),
         (json!({ "write_mode": 2 }), WriteMode::Create),
         (
             json!({ "writeMode": "WRITE_MODE_UPDATE" }),
@@ -69,8 +70,16 @@ fn write_mode_has_three_forms_and_names_two_cases() {
         let read = read_set(written.to_string().as_bytes()).unwrap();
         assert_eq!(read.mode, mode, "{written}");
     }
-    for wrong in [json!({ "writeMode": 4 }), json!({ "writeMode": "create?" })] {
-        assert!(read_set(wrong.to_string().as_bytes()).is_err(), "{wrong}");
+    for wrong in [
+        json!(4),
+        json!("create?"),
+        json!(true),
+        json!(1.5),
+        json!([]),
+    ] {
+        let wrong = json!({ "writeMode": wrong });
+        let error = read_set(wrong.to_string().as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("expected UPSERT"), "{error}");
     }
 }
 
