@@ -107,8 +107,7 @@ impl Rollout {
     }
 
     /// Takes the place of `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have
-    /// not reported are still waited for. Those that get other files now get them first. If an operator has stopped
-    /// `replaced`, this one is stopped too.
+    /// not reported are still waited for. Those that get other files now get them first.
     pub(crate) fn replace(&mut self, replaced: &Self) {
         let is_waited_for = |node: &Identifier| replaced.in_progress.contains_key(node);
         let queue = std::mem::take(&mut self.queue).into_iter();
@@ -118,9 +117,6 @@ impl Rollout {
             if !self.held_back.contains_key(node) {
                 self.in_progress.insert(node.clone(), *handed);
             }
-        }
-        if replaced.stopped == Some(Stopped::Operator) && !replaced.is_complete() {
-            self.stop();
         }
     }
 
@@ -456,16 +452,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn newer_generation_ends_no_stop() {
+    async fn newer_generation_does_not_end_the_stop_by_a_failure() {
         let (mut known, now) = (Known::default(), Instant::now());
-        let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        replaced.advance(&known, now);
-        replaced.stop();
-        let mut newer = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        newer.replace(&replaced);
-        assert!(!newer.advance(&known, now).has_handed);
-        assert_eq!(newer.stopped(), Some(&Stopped::Operator));
-
         // a has failed, and has the same files in the newer generation.
         let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
         replaced.advance(&known, now);

@@ -296,9 +296,7 @@ impl State {
     }
 
     fn stop_rollout(&mut self, generation: GenerationNumber, is_stopped: bool) -> Effect {
-        let newest = self.generation().map(|newest| newest.number);
-        let is_known = self.stopped_rollout.is_some() == is_stopped;
-        if is_known || newest != Some(generation) {
+        if self.stopped_rollout.is_some() == is_stopped {
             return Effect::Unchanged(None);
         }
         self.stopped_rollout = is_stopped.then_some(generation);
@@ -431,7 +429,6 @@ impl State {
             digest: generation.digest,
         };
         self.confirmed = Revision(0);
-        self.stopped_rollout = None;
         self.carry_phases(number, &generation, unchanged);
         // The generation has evaluated the values that were requested before its inputs.
         let covered = generation.revision;

@@ -57,7 +57,7 @@ pub struct State {
     pub redraws: OrdMap<String, Revision>,
     /// The newest input for which a later render gave the files of the newest generation. Zero if there was none.
     pub(crate) confirmed: Revision,
-    /// The newest generation, if an operator has stopped its roll-out.
+    /// The generation whose roll-out an operator has stopped. Those of newer ones are stopped as well.
     pub stopped_rollout: Option<GenerationNumber>,
     /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,

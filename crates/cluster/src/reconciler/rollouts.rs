@@ -303,7 +303,7 @@ impl Reconciler {
             now,
             followers_known_at,
         };
-        let is_stopped = self.follower.state.stopped_rollout == Some(rollout.generation);
+        let is_stopped = self.follower.state.stopped_rollout.is_some();
         let is_stop_news = rollout.set_stopped(is_stopped);
         let advanced = rollout.advance(&nodes, now);
         if is_stop_news && rollout.stopped().is_none() {
