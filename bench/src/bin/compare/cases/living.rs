@@ -95,7 +95,7 @@ pub(super) fn follow(
         let report = programs.load(&server, "follow", nodes, &flags)?;
         memory.push(number(&report, "/server_kib_per_request")?);
         cpu.push(number(&report, "/idle/server_cpu_s")?);
-        samples.record(side, "p99", number(&report, "/value_to_each_node_ms/p99")?);
+        samples.record(side, "p99", number(&report, "/p99_of_each_value_ms/p50")?);
         samples.record(side, "render", number(&report, "/render_ms")?);
         let write = number(&report, "/unread_value_ms/mean")?;
         samples.record(side, "sync", write + number(&report, "/seal_ms")?);
