@@ -63,7 +63,7 @@ pub(crate) async fn run(args: ResumeArgs, target: Arc<Target>) -> anyhow::Result
         let mut client = Client::new(Arc::clone(&target));
         let connected = client.connect().await;
         connected.map_err(|failure| anyhow!("cannot connect: {}", failure.name()))?;
-        let sent = Instant::now();
+        let begun = Instant::now();
         let body = client.open(&uri).await;
         let mut body = body.map_err(|failure| anyhow!("{uri}: {}", failure.name()))?;
         let mut text = Vec::new();
@@ -72,7 +72,7 @@ pub(crate) async fn run(args: ResumeArgs, target: Arc<Target>) -> anyhow::Result
                 text.extend_from_slice(&data);
             }
         }
-        resume_ms.push(round(sent.elapsed().as_secs_f64() * 1e3));
+        resume_ms.push(round(begun.elapsed().as_secs_f64() * 1e3));
         let events = text
             .windows(EVENT_LINE.len())
             .filter(|window| *window == EVENT_LINE)

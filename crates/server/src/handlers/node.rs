@@ -268,15 +268,12 @@ async fn wait_for(
     let connection = context.connection().clone();
     let coordinator = &connection.server.coordinator;
     let name = identifier.as_str();
-    let answer = match sender {
-        Some(sender) => {
-            let waiting = pin!(coordinator.follow_as(sender, name, known, until));
-            hold(context, waiting).await
-        }
-        None => {
-            let waiting = pin!(coordinator.wait_for(kind, name, known, until));
-            hold(context, waiting).await
-        }
+    let answer = if let Some(sender) = sender {
+        let waiting = pin!(coordinator.follow_as(sender, name, known, until));
+        hold(context, waiting).await
+    } else {
+        let waiting = pin!(coordinator.wait_for(kind, name, known, until));
+        hold(context, waiting).await
     };
     authorize_again(context, identifier, answer)
 }
