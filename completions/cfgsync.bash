@@ -97,6 +97,9 @@ _cfgsync() {
             cfgsync__subcmd__inspect,node)
                 cmd="cfgsync__subcmd__inspect__subcmd__node"
                 ;;
+            cfgsync__subcmd__inspect,record)
+                cmd="cfgsync__subcmd__inspect__subcmd__record"
+                ;;
             cfgsync__subcmd__key,new)
                 cmd="cfgsync__subcmd__key__subcmd__new"
                 ;;
@@ -258,7 +261,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect)
-            opts="-o -h --wait --timeout --watch --only --name --output --state-dir --verify --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help health node file generations events diff"
+            opts="-o -h --wait --timeout --watch --only --name --output --state-dir --verify --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help health node file generations record events diff"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -281,11 +284,11 @@ _cfgsync() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -339,11 +342,11 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -409,11 +412,11 @@ _cfgsync() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -471,11 +474,11 @@ _cfgsync() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -529,11 +532,11 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -587,11 +590,11 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -645,11 +648,73 @@ _cfgsync() {
             fi
             case "${prev}" in
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__inspect__subcmd__record)
+            opts="-o -h --generation --all --output --state-dir --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --generation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --state-dir)
@@ -1718,7 +1783,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__serve)
-            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --run-lease --state-dir --moved --restored --history --drain-timeout --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --event-history-max --event-history-bytes-max --watch-heartbeat --watchers-max --watchers-per-identity-max --watchers-per-address-max --values-max --values-total-max --value-history-max --page-default --log-format --log-level --help"
+            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --run-lease --state-dir --moved --restored --history --drain-timeout --record --record-format --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --event-history-max --event-history-bytes-max --watch-heartbeat --watchers-max --watchers-per-identity-max --watchers-per-address-max --values-max --values-total-max --value-history-max --page-default --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1766,6 +1831,14 @@ _cfgsync() {
                     ;;
                 --drain-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record-format)
+                    COMPREPLY=($(compgen -W "table json junit svg" -- "${cur}"))
                     return 0
                     ;;
                 --tokens)

@@ -30,6 +30,7 @@ pub(crate) mod spec_file;
 pub(crate) mod node_client;
 pub(crate) mod phase_wait;
 pub(crate) mod event_lines;
+pub(crate) mod record;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;

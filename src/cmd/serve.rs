@@ -16,6 +16,7 @@ mod publish;
 mod tls;
 mod reload;
 mod supervise;
+mod record;
 
 use std::{
     env, io,
@@ -28,7 +29,7 @@ use std::{
 
 use cfgsync::app::{self, History, ServerError, Service};
 use cfgsync_access::AccessControl;
-use cfgsync_cluster::{self as cluster, metrics::Metrics};
+use cfgsync_cluster::{self as cluster, Coordinator, metrics::Metrics};
 use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
 use cfgsync_store::Store;
@@ -52,6 +53,7 @@ use descriptors::Descriptors;
 use events::EventArgs;
 use limits::{LimitArgs, http_config};
 use publish::PortFile;
+use record::{RecordArgs, RecordFile};
 use reload::Reload;
 use signals::Signals;
 use state::StateArgs;
@@ -75,7 +77,8 @@ const RUN_LEASE_MIN: Duration = Duration::from_secs(1);
   cfgsync serve cluster.yaml --listen 10.0.0.5:4400 --allow-anonymous
   cfgsync serve cluster.yaml --listen 127.0.0.1:0 --port-file /run/cfgsync.port
   cfgsync serve cluster.yaml --state-dir /var/lib/cfgsync   # continues after a restart
-  cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line")]
+  cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line
+  cfgsync serve cluster.yaml --record record.svg -- ./smoke.sh   # and a picture of how it went")]
 pub(crate) struct ServeArgs {
     /// The spec, a YAML file: when the set of nodes is complete, and which files each node gets
     #[arg(value_name = "SPEC")]
@@ -149,6 +152,8 @@ pub(crate) struct ServeArgs {
     )]
     drain_timeout: Duration,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
     tls: TlsArgs,
@@ -185,6 +190,14 @@ pub(crate) enum ServeError {
     /// The port file cannot be written, or that of an earlier server cannot be removed.
     #[error("cannot write the port file {}: {error}", path.display())]
     PortFile {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        error: io::Error,
+    },
+    /// The file of the flight record cannot be written.
+    #[error("cannot write the flight record to {}: {error}", path.display())]
+    Record {
         /// The file.
         path: PathBuf,
         /// The operating system's error.
@@ -229,6 +242,7 @@ struct Prepared {
     guard: AccessControl,
     sign_key: Option<Arc<SigningKey>>,
     store: Option<Arc<dyn Store>>,
+    record: Option<RecordFile>,
 }
 
 /// Reads all files. May block for ever, if one is a pipe.
@@ -240,6 +254,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
     if let Some(program) = args.command.first() {
         program::find(program, env::var_os("PATH").as_deref())?;
     }
+    let record = args.record.check()?;
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = spec_file::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
@@ -254,6 +269,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
         guard,
         sign_key,
         store,
+        record,
     })
 }
 
@@ -287,13 +303,30 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, CommandError> {
     exit
 }
 
-async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, CommandError> {
+/// Runs the server, then writes its flight record, whatever ended it.
+async fn serve(mut prepared: Prepared, signals: Signals) -> Result<Exit, CommandError> {
+    let record = prepared.record.take();
+    let (handle, mut coordinator) = oneshot::channel();
+    let exit = run_server(prepared, signals, handle).await;
+    if let (Some(record), Ok(coordinator)) = (record, coordinator.try_recv()) {
+        record.write(&coordinator);
+    }
+    exit
+}
+
+/// Runs the server. `handle` gets its coordinator.
+async fn run_server(
+    prepared: Prepared,
+    mut signals: Signals,
+    handle: oneshot::Sender<Coordinator>,
+) -> Result<Exit, CommandError> {
     let Prepared {
         mut args,
         spec,
         guard,
         sign_key,
         store,
+        record: _,
     } = prepared;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
@@ -337,6 +370,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         history: args.history(),
         clock: WallClock::system(),
         status: manager.is_present().then_some(status),
+        handle: Some(handle),
     };
     let (new_specs, reloaded) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -14,6 +14,7 @@ mod event_stream;
 mod events_command;
 mod failed_store;
 mod fake;
+mod flight_record;
 mod fuzzed;
 mod golden;
 mod hostile_server;

@@ -41,7 +41,7 @@ use cfgsync_model::{
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
+    ReceivedPayload, RecordBody, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use events::{EventStream, WatchOptions, Watched};
@@ -357,6 +357,16 @@ impl Client {
         number: GenerationNumber,
     ) -> Result<Response<GenerationBody>, CallError> {
         self.get(&format!("/v1/generations/{number}")).await
+    }
+
+    /// Returns the flight record of a generation, or of the newest one.
+    pub async fn record(
+        &self,
+        number: Option<GenerationNumber>,
+    ) -> Result<Response<RecordBody>, CallError> {
+        let query = number.map(|number| format!("?generation={number}"));
+        let query = query.unwrap_or_default();
+        self.get(&format!("/v1/record{query}")).await
     }
 
     /// Returns one node's payload of one generation. This does not count as a delivery. Secret files are listed

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    AccessKind, Answer, Coordinator, Delivery, HeldSlot, Refusal, Shared,
+    AccessKind, Answer, Coordinator, Delivery, FirstDelivery, HeldSlot, Refusal, Shared,
     admission::FetchDecision,
     metrics::Metrics,
     view::{ServedGeneration, ServedPayload, View},
@@ -180,8 +180,13 @@ impl Coordinator {
         if !is_news {
             return;
         }
+        let at = self.shared.clock.now();
         let mut deliveries = self.shared.deliveries();
-        deliveries.push((identifier, generation));
+        deliveries.push(FirstDelivery {
+            identifier,
+            generation,
+            at,
+        });
         if deliveries.len() == 1 {
             self.shared.delivered.notify_one();
         }

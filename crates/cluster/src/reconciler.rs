@@ -18,6 +18,7 @@ mod adopter;
 mod expiry;
 mod lease_expiry;
 mod recorder;
+mod note_writer;
 mod rollouts;
 mod publisher;
 
@@ -33,6 +34,7 @@ use crate::{
     attempt_failure::InputRevisions,
     audit_sink::{AuditEvent, RenderOutcome},
     events::send_notice,
+    notes::NoteKind,
     render::Pipeline,
     view::ServedGeneration,
 };
@@ -45,6 +47,7 @@ use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
 use lease_expiry::LeaseExpiry;
+use note_writer::NoteWriter;
 use publisher::{Publisher, Serving};
 use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
@@ -105,6 +108,7 @@ pub(crate) struct Reconciler {
     expiry: Expiry,
     lease_expiry: LeaseExpiry,
     recorder: Recorder,
+    note_writer: NoteWriter,
     rollouts: Rollouts,
     serving: Serving,
     publisher: Publisher,
@@ -123,6 +127,8 @@ impl Reconciler {
         let follower = Follower::new(&*shared.store, changes, &pipeline.spec);
         let state = &follower.state;
         let changed_value = pipeline.values_revision(&state.values, state.values_revision);
+        let mut serving = Serving::new(view.served.clone(), view.coverage.up_to);
+        serving.registrations = state.registrations.clone();
         let mut reconciler = Self {
             value_follower: ValueFollower::new(state, changed_value),
             follower,
@@ -139,12 +145,15 @@ impl Reconciler {
             expiry: Expiry::default(),
             lease_expiry: LeaseExpiry::default(),
             recorder: Recorder::default(),
+            note_writer: NoteWriter::default(),
             rollouts: Rollouts::new(Instant::now()),
-            serving: Serving::new(view.served.clone(), view.coverage.up_to),
+            serving,
             publisher: Publisher::default(),
             shared,
         };
         reconciler.resume();
+        let revision = reconciler.follower.state.revision;
+        reconciler.shared.note(NoteKind::Started, revision);
         reconciler
     }
 
@@ -204,6 +213,7 @@ impl Reconciler {
             ));
             wake_at.add(self.advance_rollout());
             self.publish(evaluation);
+            wake_at.add(self.note_writer.write_if_due(&self.shared));
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
                 () = &mut shutdown => break,
@@ -219,6 +229,7 @@ impl Reconciler {
                 }
                 served = self.adopter.finished() => self.on_generation_adopted(served),
                 () = self.recorder.recorded(&self.shared) => {}
+                () = self.note_writer.written(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
                 () = self.lease_expiry.removed() => {}
@@ -314,7 +325,8 @@ impl Reconciler {
             revision: self.follower.state.inputs,
             served: self.serving.generation.clone(),
             instance: self.shared.store.instance(),
-            drawn_at: self.shared.clock.now(),
+            sealed_registrations: self.serving.registrations.clone(),
+            clock: self.shared.clock.clone(),
             signer: self.shared.signer.clone(),
         }
     }
@@ -498,6 +510,8 @@ impl Reconciler {
         let previous = self.serving.generation.clone();
         let is_newer = self.serving.serve(served);
         if is_newer {
+            let registrations = &self.follower.state.registrations;
+            self.serving.registrations = registrations.clone();
             self.attempt.on_sealed();
             self.begin_rollout(previous.as_ref());
         }
@@ -544,6 +558,7 @@ impl Reconciler {
             self.recorder
                 .flush(&self.shared, &self.follower.state)
                 .await;
+            self.note_writer.flush(&self.shared).await;
         };
         if tokio::time::timeout(SHUTDOWN_PATIENCE, finish)
             .await

@@ -34,6 +34,7 @@ mod content;
 mod ownership;
 mod artifact;
 mod nested_paths;
+mod provenance;
 mod generation;
 mod failure;
 
@@ -56,6 +57,9 @@ pub use ownership::{Account, InvalidAccount, Ownership};
 pub use phase::{PHASE_REASON_MAX_BYTES, Phase, PhaseReport};
 pub use phase_progress::{FailedNode, PhaseProgress};
 pub use pin::{InvalidPin, Pin};
+pub use provenance::{
+    CHANGES_MAX, GenerationChanges, InputChange, Provenance, RenderTime, SOURCES_MAX, SpecSources,
+};
 pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{
     InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,

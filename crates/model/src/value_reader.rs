@@ -243,6 +243,17 @@ impl ValueReads {
         has_changed
     }
 
+    /// Returns the names that were read, also those without a value.
+    pub fn names(&self) -> impl Iterator<Item = &ValueName> {
+        self.keys.keys()
+    }
+
+    /// Returns whether all keys of `namespace` with a prefix of `key` were read.
+    pub fn has_prefix_of(&self, namespace: &str, key: &str) -> bool {
+        let mut prefixes = self.prefixes.keys();
+        prefixes.any(|(of, prefix)| of.as_str() == namespace && key.starts_with(&**prefix))
+    }
+
     /// Returns the first secret value that was read.
     pub fn secret(&self) -> Option<ValueName> {
         let is_secret = |version: &Arc<ValueVersion>| version.is_secret();

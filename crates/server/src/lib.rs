@@ -43,6 +43,7 @@
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
+//! | `/v1/record` | GET, HEAD | Inspect | returns the flight record of a generation |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/rollout` | GET, HEAD | Inspect | describes the roll-out of the newest generation |

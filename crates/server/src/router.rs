@@ -3,7 +3,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, phases, probe, runs, values, values_import, watch},
+    handlers::{node, operator, phases, probe, record, runs, values, values_import, watch},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
@@ -46,7 +46,8 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::FinishRun => on(filter, runs::done),
         RoutedHandler::FailRun => on(filter, runs::failed),
         RoutedHandler::Generations => on(filter, operator::generations),
-        RoutedHandler::OneGeneration => on(filter, operator::one_generation),
+        RoutedHandler::OneGeneration => on(filter, record::one_generation),
+        RoutedHandler::Record => on(filter, record::record),
         RoutedHandler::Payload => on(filter, operator::payload),
         RoutedHandler::RenewLease => on(filter, node::renew_lease),
         RoutedHandler::Leave => on(filter, node::leave),

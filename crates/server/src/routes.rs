@@ -84,6 +84,7 @@ pub(super) enum RoutedHandler {
     FailRun,
     Generations,
     OneGeneration,
+    Record,
     Payload,
     Leave,
     RenewLease,
@@ -339,6 +340,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Read,
             handler: Handler::Routed(RoutedHandler::Payload),
             doc: "returns a node's payload of a generation; this is no delivery",
+        }],
+    },
+    Route {
+        pattern: "/v1/record",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: Handler::Routed(RoutedHandler::Record),
+            doc: "returns the flight record of a generation",
         }],
     },
     Route {

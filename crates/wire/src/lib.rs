@@ -13,6 +13,7 @@
 //! - Decoding has limits: sizes, counts and depth.
 
 mod cluster;
+mod record;
 mod error;
 mod signature;
 mod payload;
@@ -43,6 +44,10 @@ pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
 pub use phases::{PHASE_FAILED, PhaseBody, PhaseState, ReportBody, read_report};
+pub use record::{
+    RecordBody, RecordMoment, RecordNode, RecordNodeState, RecordOutcome, RecordPhase,
+    RecordRender, RecordWait,
+};
 pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{
     FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,

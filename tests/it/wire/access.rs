@@ -155,6 +155,7 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             "GET /v1/generations/{n}/nodes/{id}/payload",
             build("GET", "/v1/generations/1/nodes/web-1/payload"),
         ),
+        ("GET /v1/record", build("GET", "/v1/record")),
         (
             "POST /v1/fail",
             post("/v1/fail", headers, r#"{"reason":""}"#),

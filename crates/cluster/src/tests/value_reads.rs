@@ -34,7 +34,7 @@ fn new_value(name: &str, content: &str) -> NewValue {
 }
 
 impl Cluster {
-    async fn set(&self, name: &str, content: &str) {
+    pub(super) async fn set(&self, name: &str, content: &str) {
         self.set_value(new_value(name, content)).await.unwrap();
     }
 

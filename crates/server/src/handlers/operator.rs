@@ -124,15 +124,6 @@ pub(in super::super) async fn generations(context: Context) -> RoutedReply {
     reply::json(&context.server().coordinator.generations()).into()
 }
 
-/// `GET /v1/generations/{n}`.
-pub(in super::super) async fn one_generation(context: Context) -> Routed {
-    let number = context.path_generation()?;
-    match context.server().coordinator.generation(number) {
-        Some(generation) => Ok(reply::json(&generation).into()),
-        None => Err(Rejection::NoGeneration(number)),
-    }
-}
-
 /// `GET /v1/generations/{n}/nodes/{id}/payload`. Secret files are listed; their contents are shown only with
 /// `?reveal=true`.
 pub(in super::super) async fn payload(mut context: Context) -> Routed {
