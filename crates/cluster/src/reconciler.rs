@@ -126,11 +126,10 @@ impl Reconciler {
         let changes = shared.store.follow();
         let follower = Follower::new(&*shared.store, changes, &pipeline.spec);
         let state = &follower.state;
-        let changed_value = pipeline.values_revision(&state.values, state.values_revision);
         let mut serving = Serving::new(view.served.clone(), view.coverage.up_to);
         serving.registrations = state.registrations.clone();
         let mut reconciler = Self {
-            value_follower: ValueFollower::new(state, changed_value),
+            value_follower: ValueFollower::new(state, &pipeline),
             follower,
             config,
             commands,
@@ -244,7 +243,9 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
-        let is_rule_value_changed = self.value_follower.follow(&self.follower.state);
+        let is_rule_value_changed = self
+            .value_follower
+            .follow(&self.follower.state, &self.pipeline);
         if changed.registrations || is_rule_value_changed {
             self.attempt.on_rule_input_changed(now);
         }
@@ -500,6 +501,8 @@ impl Reconciler {
     fn on_generation_adopted(&mut self, served: ServedGeneration) {
         if self.serve(served) {
             self.renderer.clear_result();
+            self.value_follower
+                .on_adopted(&self.follower.state, &self.pipeline);
             self.accept_served();
             self.publisher.release();
         }
