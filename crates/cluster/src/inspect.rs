@@ -318,6 +318,9 @@ impl Coordinator {
         });
         let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
         self.shared.metrics.nodes_behind.set(behind);
+        let failed = served.map_or(0, |served| projection::failed_nodes(&state, served.number));
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.shared.metrics.nodes_failed.set(failed);
         let waiting = self.shared.held_requests.waiting_nodes();
         let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
         self.shared.metrics.waiting_nodes.set(waiting);

@@ -126,11 +126,10 @@ impl Reconciler {
         let changes = shared.store.follow();
         let follower = Follower::new(&*shared.store, changes, &pipeline.spec);
         let state = &follower.state;
-        let changed_value = pipeline.values_revision(&state.values, state.values_revision);
         let mut serving = Serving::new(view.served.clone(), view.coverage.up_to);
         serving.registrations = state.registrations.clone();
         let mut reconciler = Self {
-            value_follower: ValueFollower::new(state, changed_value),
+            value_follower: ValueFollower::new(state, &pipeline),
             follower,
             config,
             commands,
@@ -224,7 +223,9 @@ impl Reconciler {
                 }
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 render = self.renderer.finished() => self.on_render_finished(render),
-                (seal, answer) = self.sealer.answered() => self.on_seal_answered(seal, answer),
+                (seal, answer, took) = self.sealer.answered() => {
+                    self.on_seal_answered(seal, answer, took);
+                }
                 served = self.adopter.finished() => self.on_generation_adopted(served),
                 () = self.recorder.recorded(&self.shared) => {}
                 () = self.note_writer.written(&self.shared) => {}
@@ -242,7 +243,9 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
-        let is_rule_value_changed = self.value_follower.follow(&self.follower.state);
+        let is_rule_value_changed = self
+            .value_follower
+            .follow(&self.follower.state, &self.pipeline);
         if changed.registrations || is_rule_value_changed {
             self.attempt.on_rule_input_changed(now);
         }
@@ -447,7 +450,9 @@ impl Reconciler {
     }
 
     /// Serves a sealed generation, or keeps it for a retry.
-    fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer) {
+    fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer, took: Duration) {
+        let metrics = &self.shared.metrics;
+        metrics.seal_seconds.observe(took.as_secs_f64());
         let PendingSeal { key, served } = seal;
         let event = seal_event(&served.generation);
         match answer {
@@ -496,6 +501,8 @@ impl Reconciler {
     fn on_generation_adopted(&mut self, served: ServedGeneration) {
         if self.serve(served) {
             self.renderer.clear_result();
+            self.value_follower
+                .on_adopted(&self.follower.state, &self.pipeline);
             self.accept_served();
             self.publisher.release();
         }
@@ -548,8 +555,8 @@ impl Reconciler {
     async fn shut_down(&mut self) {
         let finish = async {
             if self.sealer.is_running() {
-                let (seal, answer) = self.sealer.answered().await;
-                self.on_seal_answered(seal, answer);
+                let (seal, answer, took) = self.sealer.answered().await;
+                self.on_seal_answered(seal, answer, took);
             }
             self.recorder
                 .flush(&self.shared, &self.follower.state)

@@ -34,6 +34,7 @@ mod content;
 mod ownership;
 mod artifact;
 mod nested_paths;
+mod sealed_reads;
 mod provenance;
 mod generation;
 mod failure;
@@ -65,6 +66,7 @@ pub use registration::{
     InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
 };
 pub use run::{ClaimId, Fence, RUN_OUTPUT_MAX_BYTES, Run, RunName, RunState};
+pub use sealed_reads::{SEALED_READS_MAX, SealedReads};
 pub use short_name::InvalidShortName;
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
 pub use unmet::{GroupProblem, Unmet};

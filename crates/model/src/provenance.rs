@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Identifier, Namespace, ValueKey};
+use super::{Digest, Identifier, Namespace, SealedReads, ValueKey};
 use cfgsync_support::clock::Timestamp;
 
 /// The number of changes that a generation lists. Further ones are counted.
@@ -25,6 +25,9 @@ pub struct Provenance {
     /// What has changed since the generation before. `None` for the first generation, and if it was not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<GenerationChanges>,
+    /// The operators' values that the render has read. `None` if they were not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<SealedReads>,
 }
 
 /// The time of a render.

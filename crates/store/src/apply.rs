@@ -300,9 +300,7 @@ impl State {
     }
 
     fn stop_rollout(&mut self, generation: GenerationNumber, is_stopped: bool) -> Effect {
-        let newest = self.generation().map(|newest| newest.number);
-        let is_known = self.stopped_rollout.is_some() == is_stopped;
-        if is_known || newest != Some(generation) {
+        if self.stopped_rollout.is_some() == is_stopped {
             return Effect::Unchanged(None);
         }
         self.stopped_rollout = is_stopped.then_some(generation);

@@ -100,8 +100,8 @@ pub enum Change {
     Report(NewReport),
     /// Changes a run. A record.
     Run(RunChange),
-    /// Notes that an operator has stopped the roll-out of a generation, or continues it. Changes nothing if that is in
-    /// effect, and is ignored unless it is the newest generation. A record.
+    /// Notes that an operator has stopped the roll-out of a generation and of newer ones, or continues. Changes nothing if
+    /// that is in effect. A record.
     StopRollout {
         /// The generation that is rolled out.
         generation: GenerationNumber,

@@ -17,8 +17,8 @@ use crate::{
 };
 use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{
-    Generation, GenerationNumber, Identifier, Instance, Provenance, RenderTime, Revision, Seat,
-    ValueReads, generation_digest,
+    Generation, GenerationNumber, Identifier, Instance, Provenance, RenderTime, Revision,
+    SealedReads, Seat, ValueReads, generation_digest,
 };
 use cfgsync_store::{RegisteredNode, State};
 use cfgsync_support::{clock::WallClock, deep_stack};
@@ -146,6 +146,7 @@ impl RenderJob {
             }),
             sources: Some(self.pipeline.spec.sources.clone()),
             changes,
+            reads: SealedReads::of(values.reads()),
         };
         let generation = Generation {
             number: last.map_or(GenerationNumber(0), |last| last.number).next(),

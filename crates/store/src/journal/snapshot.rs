@@ -74,7 +74,7 @@ enum Part<'a> {
     Run(#[serde(borrow)] RunEntry<'a>),
     /// The highest fence of all runners so far, and the revision of the newest change of a run.
     NewestFence(u64, u64),
-    /// The newest generation, if an operator has stopped its roll-out.
+    /// The generation whose roll-out an operator has stopped.
     StoppedRollout(u64),
     /// How the generation before this part came about.
     Provenance(#[serde(borrow)] ProvenanceEntry<'a>),
