@@ -696,7 +696,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__join)
-            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --discard --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --watch --check --check-timeout --on-change --signal --pid-file --reload-signal --restart-on-change --splay --min-interval --kill-signal --kill-timeout --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            opts="-o -h --server --token-file --identity-file --cluster --id --ip --meta --meta-json --out --discard --out-dir --owner --timeout --env --env-allow --receipt --fallback --keep-stale --watch --check --check-timeout --on-change --signal --pid-file --reload-signal --restart-on-change --splay --min-interval --kill-signal --kill-timeout --probe --probe-interval --probe-timeout --probe-threshold --probe-start-period --verify-key --accept-signature-v1 --payload-max --files-max --path-max-bytes --output --ca-file --pin --client-cert --client-key --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -807,6 +807,26 @@ _cfgsync() {
                     return 0
                     ;;
                 --kill-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe-threshold)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --probe-start-period)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -130,6 +130,11 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l splay -d 'Sprea
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l min-interval -d 'Shortest time from one change of the files to the next [env: CFGSYNC_MIN_INTERVAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-signal -d 'The signal that asks CMD to end [default: TERM for a restart, else the signal that ends `join`] [env: CFGSYNC_KILL_SIGNAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l kill-timeout -d 'How long CMD may take to end before it is killed [env: CFGSYNC_KILL_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l probe -d 'Check the service of this node, and report the phases `started`, `healthy` and `failed`: a shell command, http://HOST:PORT/PATH or tcp://HOST:PORT [env: CFGSYNC_PROBE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l probe-interval -d 'Time from one check of --probe to the next [env: CFGSYNC_PROBE_INTERVAL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l probe-timeout -d 'How long one check of --probe may take [env: CFGSYNC_PROBE_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l probe-threshold -d 'After so many checks in a row with the same result, the node is healthy or has failed [env: CFGSYNC_PROBE_THRESHOLD]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l probe-start-period -d 'How long failed checks of --probe do not count after a start or a new generation, until one succeeds [env: CFGSYNC_PROBE_START_PERIOD]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l verify-key -d 'Accept only payloads that are signed with the key in this PEM file; repeatable, for a key change [env: CFGSYNC_VERIFY_KEY, one per line]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l payload-max -d 'Largest payload that this node accepts [env: CFGSYNC_PAYLOAD_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l files-max -d 'Most files in a payload, up to 100000 [env: CFGSYNC_FILES_MAX]' -r

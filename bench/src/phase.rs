@@ -99,8 +99,8 @@ pub(crate) async fn run(
                 };
                 let (method, uri, body) = call(subject);
                 let sent = Instant::now();
-                let outcome = client.send(method, &uri, body, None).await;
-                tally.record(outcome, sent.elapsed());
+                let outcome = client.send(method, &uri, body, &[]).await;
+                tally.record(&outcome, sent.elapsed());
             }
             tally.connections = client.opened - opened_before;
             (client, tally)

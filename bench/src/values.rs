@@ -85,3 +85,25 @@ pub(crate) async fn run(args: ValuesArgs, target: Arc<Target>) -> anyhow::Result
         "phases": reports,
     }))
 }
+
+/// Returns a number of three digits in base64.
+pub(crate) fn three_digits_in_base64(number: usize) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let text = format!("{number:03}");
+    let bits = (text.bytes().take(3)).fold(0, |bits, byte| bits << 8 | usize::from(byte));
+    [18, 12, 6, 0]
+        .map(|shift| char::from(ALPHABET[bits >> shift & 63]))
+        .iter()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::three_digits_in_base64;
+
+    #[test]
+    fn digits_are_encoded() {
+        assert_eq!(three_digits_in_base64(100), "MTAw");
+        assert_eq!(three_digits_in_base64(987), "OTg3");
+    }
+}

@@ -84,7 +84,7 @@ pub(crate) async fn run(args: WatchArgs, target: Arc<Target>) -> anyhow::Result<
             .context("--id-prefix")?;
         let body = Bytes::from_static(br#"{"value":"MQ=="}"#);
         let sent = Instant::now();
-        let reply = writer.send(Method::POST, &uri, body, None).await;
+        let reply = writer.send(Method::POST, &uri, body, &[]).await;
         let reply = reply.map_err(|failure| anyhow!("change {change}: {}", failure.name()))?;
         ensure!(
             reply.status == 200,

@@ -5,6 +5,7 @@
 
 mod identity;
 mod metadata;
+mod probe;
 mod watch;
 mod spread;
 mod memory;
@@ -17,10 +18,11 @@ mod signals;
 mod wait;
 mod document;
 mod facts;
-mod refusal;
 mod mirror;
 mod hook;
 mod deliver;
+mod refusal;
+mod prober;
 mod action;
 mod handover;
 mod child;

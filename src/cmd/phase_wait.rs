@@ -43,7 +43,7 @@ pub(crate) async fn wait(
             None => Some(asked.await),
         };
         let has_waited =
-            matches!(&answer, Some(Ok(response)) if response.meta.waited && !wait.is_zero());
+            matches!(&answer, Some(Ok(response)) if response.meta.waited && wait.as_secs() > 0);
         match answer {
             Some(Ok(response)) => {
                 if instance.is_some() && instance != response.meta.instance {

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Installs the programs that the end-to-end tests need (etcd, NATS, nginx, curl, Python and a browser). Without the rights
+# Installs the programs that the end-to-end tests need (etcd, NATS, nginx, Redis, curl, Python and a
+# browser). Without the rights
 # to do so, names the missing packages and fails, so that no test is skipped silently.
 set -eu
 
 packages=
-for pair in etcd:etcd-server etcdctl:etcd-client nats-server:nats-server nginx:nginx-light curl:curl python3:python3; do
+for pair in etcd:etcd-server etcdctl:etcd-client nats-server:nats-server nginx:nginx-light \
+    redis-server:redis-server curl:curl python3:python3; do
     # Debian installs some servers in /usr/sbin, which is not in a user's PATH.
     PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done

@@ -25,6 +25,7 @@ mod phase_commands;
 mod pki;
 mod plan;
 mod plan_live;
+mod probes;
 mod processes;
 mod prometheus;
 mod receipts;

@@ -74,6 +74,10 @@ fn wait_exits_with_124_or_with_70_and_the_culprit() {
     assert_eq!(exit, 124, "{log}");
     let text = "cfgsync: exit 124: not reached within 1s: up: 0/2, missing node-1, node-2";
     assert!(log.contains(text), "{log}");
+    // Regression test: the command sent requests without a pause during the last second.
+    let (exit, log) = run(&sandbox, &server, &["wait", "up", "--timeout", "900ms"]);
+    assert_eq!(exit, 124, "{log}");
+    assert!(log.matches("waiting: ").count() <= 2, "{log}");
     for process in start_both(&sandbox, &server.url, &[], scripts) {
         assert_eq!(process.end().0, 0);
     }

@@ -1,6 +1,6 @@
 //! Typed calls of the server's routes. A client with several servers uses the first one that it can reach.
 
-mod cause;
+pub(crate) mod cause;
 mod body;
 mod response;
 mod error;

@@ -154,7 +154,7 @@ fn with_addresses(error: Failure, tried: &[SocketAddr], port: Option<u16>) -> Fa
 pub(crate) struct LookupError(String);
 
 /// The addresses of a name, or the reason why there are none.
-type LookupResult = Result<Vec<SocketAddr>, LookupError>;
+pub(crate) type LookupResult = Result<Vec<SocketAddr>, LookupError>;
 
 /// The name look-up for one server.
 ///
@@ -173,7 +173,7 @@ impl NameLookup {
     }
 
     /// Waits for the result of the latest look-up. Begins one if there is none.
-    async fn addresses(&self, host: &str) -> LookupResult {
+    pub(crate) async fn addresses(&self, host: &str) -> LookupResult {
         let host = host.to_owned();
         self.join(move || look_up(host)).await
     }
@@ -200,7 +200,7 @@ impl NameLookup {
     }
 
     /// Drops the result of the latest look-up, so that the next connection begins a new one.
-    fn forget(&self) {
+    pub(crate) fn forget(&self) {
         *self.lock() = None;
     }
 

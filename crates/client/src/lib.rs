@@ -30,6 +30,7 @@ mod early_response;
 mod connect;
 mod node_key;
 mod client;
+mod endpoint;
 mod outputs;
 pub mod disk;
 mod receipt;
@@ -50,6 +51,7 @@ pub use client::{
 pub use deliver::{
     CommittedDelivery, Delivery, DeliveryOptions, InvalidReceiptPath, StagedDelivery,
 };
+pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use failure::{FailureKind, UnreachableCause};
 pub use fetch_and_write::fetch_and_write;
 pub use node_key::{KeyError, KeyLocation};

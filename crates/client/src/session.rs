@@ -188,6 +188,11 @@ impl Session {
         }
     }
 
+    /// Returns the client, which acts as this node.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Returns the options of the session.
     pub fn options(&self) -> &JoinOptions {
         &self.options

@@ -12,8 +12,8 @@ use tracing::Instrument as _;
 
 use crate::{Accepted, AnotherCluster, Coordinator, Refusal, pipeline, reconciler::Command};
 use cfgsync_model::{
-    ArtifactSet, Digest, Failure, FailureKind, Identifier, JoinerId, NodeRegistration, Origin,
-    Revision, Sender,
+    ArtifactSet, Digest, Failure, FailureKind, GenerationNumber, Identifier, JoinerId,
+    NodeRegistration, Origin, Revision, Sender,
 };
 use cfgsync_spec::{OnConflict, Spec};
 use cfgsync_store::{
@@ -477,34 +477,50 @@ impl Coordinator {
         }
     }
 
-    /// Sends a command to the reconciler and waits until its effect is published.
     /// Hands the generation that is rolled out to no further node.
     ///
     /// # Errors
-    /// Fails if no roll-out is running.
+    /// Fails if no roll-out is running, or if the store does not acknowledge the stop.
     pub async fn stop_rollout(&self) -> Result<(), Refusal> {
-        self.check_rollout()?;
-        self.command(Command::StopRollout).await;
+        let generation = self.running_rollout()?;
+        let is_stopped = true;
+        let change = Change::StopRollout {
+            generation,
+            is_stopped,
+        };
+        self.apply(vec![change]).await?;
+        self.command(Command::Publish).await;
         Ok(())
     }
 
     /// Continues a roll-out that is stopped. Nodes that have failed or are late are no longer waited for.
     ///
     /// # Errors
-    /// Fails if no roll-out is running.
+    /// Fails if no roll-out is running, or if the store does not acknowledge the change.
     pub async fn resume_rollout(&self) -> Result<(), Refusal> {
-        self.check_rollout()?;
+        let generation = self.running_rollout()?;
+        let is_stopped = false;
+        let change = Change::StopRollout {
+            generation,
+            is_stopped,
+        };
+        self.apply(vec![change]).await?;
         self.command(Command::ResumeRollout).await;
         Ok(())
     }
 
-    fn check_rollout(&self) -> Result<(), Refusal> {
-        match self.rollout().state {
-            RolloutState::Running | RolloutState::Stopped => Ok(()),
+    /// Returns the generation that is rolled out.
+    fn running_rollout(&self) -> Result<GenerationNumber, Refusal> {
+        let rollout = self.rollout();
+        match rollout.state {
+            RolloutState::Running | RolloutState::Stopped => {
+                rollout.generation.ok_or(Refusal::NoRollout)
+            }
             RolloutState::None | RolloutState::Done => Err(Refusal::NoRollout),
         }
     }
 
+    /// Sends a command to the reconciler and waits until its effect is published.
     async fn command(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
         let (answer, answered) = oneshot::channel();
         if self.shared.commands.send(command(answer)).await.is_ok() {

@@ -12,7 +12,7 @@ pub const FILTER_NAMES_MAX: usize = 100;
 pub const FILTER_NAME_MAX_BYTES: usize = 256;
 
 /// The names of all events that a watcher can select.
-pub const EVENT_NAMES: [&str; 26] = [
+pub const EVENT_NAMES: [&str; 28] = [
     "node_registered",
     "joiner_changed",
     "node_removed",
@@ -36,6 +36,8 @@ pub const EVENT_NAMES: [&str; 26] = [
     "run_done",
     "run_failed",
     "run_forgotten",
+    "rollout_stopped",
+    "rollout_resumed",
     "generation_sealed",
     READINESS_EVENT,
     NOTICE_EVENT,
@@ -236,6 +238,8 @@ impl<'a> Subject<'a> {
             EventKind::ClusterFailed { .. }
             | EventKind::ClusterReset
             | EventKind::RunForgotten { .. }
+            | EventKind::RolloutStopped { .. }
+            | EventKind::RolloutResumed { .. }
             | EventKind::GenerationConfirmed { .. }
             | EventKind::RedrawRequested { .. }
             | EventKind::GenerationSealed { .. } => Self::Cluster,

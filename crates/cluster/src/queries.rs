@@ -208,28 +208,35 @@ impl Coordinator {
 
     /// Waits until the answer is neither "not ready" nor the payload `held`, at most until `until`. At that time it
     /// returns the current answer.
-    pub async fn wait(&self, identifier: &str, held: Option<Digest>, until: Instant) -> Answer {
+    pub fn wait<'a>(
+        &'a self,
+        identifier: &'a str,
+        held: Option<Digest>,
+        until: Instant,
+    ) -> impl Future<Output = Answer> + Send + 'a {
         self.wait_for(AccessKind::Delivery, identifier, held, until)
-            .await
     }
 
     /// Like [`Coordinator::wait`], for `sender` and its first payload. It is refused once another machine registers as
     /// `identifier`.
-    pub async fn wait_as(&self, sender: Sender<'_>, identifier: &str, until: Instant) -> Answer {
+    pub fn wait_as<'a>(
+        &'a self,
+        sender: Sender<'a>,
+        identifier: &'a str,
+        until: Instant,
+    ) -> impl Future<Output = Answer> + Send + 'a {
         self.wait_to(AccessKind::Delivery, identifier, Some(sender), None, until)
-            .await
     }
 
     /// Like [`Coordinator::wait`], for `sender`. It is refused once another machine registers as `identifier`.
-    pub async fn follow_as(
-        &self,
-        sender: Sender<'_>,
-        identifier: &str,
+    pub fn follow_as<'a>(
+        &'a self,
+        sender: Sender<'a>,
+        identifier: &'a str,
         held: Option<Digest>,
         until: Instant,
-    ) -> Answer {
+    ) -> impl Future<Output = Answer> + Send + 'a {
         self.wait_to(AccessKind::Delivery, identifier, Some(sender), held, until)
-            .await
     }
 
     /// Waits for work, but not for nodes: until the newest registrations are evaluated, and then, if they satisfy the
@@ -264,14 +271,14 @@ impl Coordinator {
     }
 
     /// Like [`Coordinator::wait`], for a delivery or for an operator.
-    pub async fn wait_for(
-        &self,
+    pub fn wait_for<'a>(
+        &'a self,
         kind: AccessKind,
-        identifier: &str,
+        identifier: &'a str,
         held: Option<Digest>,
         until: Instant,
-    ) -> Answer {
-        self.wait_to(kind, identifier, None, held, until).await
+    ) -> impl Future<Output = Answer> + Send + 'a {
+        self.wait_to(kind, identifier, None, held, until)
     }
 
     async fn wait_to(

@@ -73,8 +73,8 @@ pub(crate) enum Command {
     Retry(oneshot::Sender<()>),
     /// Replace the spec and its materializers.
     Reload(Arc<Pipeline>, oneshot::Sender<()>),
-    /// Hand a generation that is rolled out to no further node.
-    StopRollout(oneshot::Sender<()>),
+    /// Publish the newest state of the store.
+    Publish(oneshot::Sender<()>),
     /// Continue a roll-out.
     ResumeRollout(oneshot::Sender<()>),
 }
@@ -368,10 +368,7 @@ impl Reconciler {
                 send_notice(&self.shared.notices, "spec_reloaded", message);
                 answer
             }
-            Command::StopRollout(answer) => {
-                self.stop_rollout();
-                answer
-            }
+            Command::Publish(answer) => answer,
             Command::ResumeRollout(answer) => {
                 self.continue_rollout();
                 answer

@@ -107,8 +107,7 @@ impl Rollout {
     }
 
     /// Takes the place of `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have
-    /// not reported are still waited for. Those that get other files now get them first. If an operator has stopped
-    /// `replaced`, this one is stopped too.
+    /// not reported are still waited for. Those that get other files now get them first.
     pub(crate) fn replace(&mut self, replaced: &Self) {
         let is_waited_for = |node: &Identifier| replaced.in_progress.contains_key(node);
         let queue = std::mem::take(&mut self.queue).into_iter();
@@ -118,9 +117,6 @@ impl Rollout {
             if !self.held_back.contains_key(node) {
                 self.in_progress.insert(node.clone(), *handed);
             }
-        }
-        if replaced.stopped == Some(Stopped::Operator) && !replaced.is_complete() {
-            self.stop();
         }
     }
 
@@ -173,9 +169,22 @@ impl Rollout {
         Some(*handed + self.rule.timeout)
     }
 
-    /// Hands no further node the generation until [`Rollout::resume`].
-    pub(crate) fn stop(&mut self) {
-        self.stopped.get_or_insert(Stopped::Operator);
+    /// Waits for nodes that were handed the generation before the server was restarted. Their time begins anew.
+    pub(crate) fn wait_for(&mut self, handed: Vec<Identifier>, now: Instant) {
+        let handed = handed.into_iter().map(|node| (node, now));
+        self.in_progress.extend(handed);
+    }
+
+    /// Notes whether an operator has stopped the roll-out. Then no further node is handed the generation. Returns whether
+    /// that is news.
+    pub(crate) fn set_stopped(&mut self, is_stopped: bool) -> bool {
+        let before = self.stopped.clone();
+        if is_stopped {
+            self.stopped.get_or_insert(Stopped::Operator);
+        } else if before == Some(Stopped::Operator) {
+            self.stopped = None;
+        }
+        before != self.stopped
     }
 
     /// Goes on. Nodes that have failed or are late are no longer waited for.
@@ -443,16 +452,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn newer_generation_ends_no_stop() {
+    async fn newer_generation_does_not_continue_after_a_failure() {
         let (mut known, now) = (Known::default(), Instant::now());
-        let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        replaced.advance(&known, now);
-        replaced.stop();
-        let mut newer = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        newer.replace(&replaced);
-        assert!(!newer.advance(&known, now).has_handed);
-        assert_eq!(newer.stopped(), Some(&Stopped::Operator));
-
         // a has failed, and has the same files in the newer generation.
         let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
         replaced.advance(&known, now);
@@ -480,7 +481,7 @@ mod tests {
         let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b"]);
         let (mut known, now) = (Known::default(), Instant::now());
         rollout.advance(&known, now);
-        rollout.stop();
+        assert!(rollout.set_stopped(true));
         known.reports.insert("a", Reported::Phase);
         assert!(!rollout.advance(&known, now).has_handed);
         assert_eq!(rollout.stopped(), Some(&Stopped::Operator));

@@ -30,6 +30,7 @@ use cfgsync_wire::{EncodedPayload, ErrorBody, PayloadEncoder, PayloadSigner, Rol
 const NODES_PER_THREAD_MIN: usize = 256;
 
 /// The result of the newest evaluation.
+#[derive(Clone)]
 pub(crate) struct View {
     /// The spec and materializers in force.
     pub(crate) pipeline: Arc<Pipeline>,

@@ -122,6 +122,10 @@ impl State {
                 Some(event) => Effect::Changed(event),
                 None => Effect::Unchanged(None),
             },
+            Change::StopRollout {
+                generation,
+                is_stopped,
+            } => self.stop_rollout(generation, is_stopped),
             Change::Ban { identifier, within } => {
                 let effect = self.ban(&identifier, within)?;
                 // A banned node is not registered, so the removal cannot be without a ban.
@@ -289,6 +293,20 @@ impl State {
         }
         self.confirmed = inputs;
         Effect::Changed(EventKind::GenerationConfirmed { generation, inputs })
+    }
+
+    fn stop_rollout(&mut self, generation: GenerationNumber, is_stopped: bool) -> Effect {
+        let newest = self.generation().map(|newest| newest.number);
+        let is_known = self.stopped_rollout.is_some() == is_stopped;
+        if is_known || newest != Some(generation) {
+            return Effect::Unchanged(None);
+        }
+        self.stopped_rollout = is_stopped.then_some(generation);
+        Effect::Changed(if is_stopped {
+            EventKind::RolloutStopped { generation }
+        } else {
+            EventKind::RolloutResumed { generation }
+        })
     }
 
     fn ban(&mut self, identifier: &Identifier, within: Bounds) -> Result<Effect, RejectionReason> {

@@ -97,6 +97,14 @@ pub enum Change {
     Report(NewReport),
     /// Changes a run. A record.
     Run(RunChange),
+    /// Notes that an operator has stopped the roll-out of a generation, or continues it. Changes nothing if that is in
+    /// effect, and is ignored unless it is the newest generation. A record.
+    StopRollout {
+        /// The generation that is rolled out.
+        generation: GenerationNumber,
+        /// Whether it is stopped.
+        is_stopped: bool,
+    },
 }
 
 impl Change {
@@ -126,6 +134,7 @@ impl Change {
             | Self::Confirm { .. }
             | Self::Report(_)
             | Self::Run(_)
+            | Self::StopRollout { .. }
             | Self::Fail(_)
             | Self::Reset => false,
         }

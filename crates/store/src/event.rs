@@ -176,6 +176,16 @@ pub enum EventKind {
         /// The name of the run.
         name: RunName,
     },
+    /// An operator has stopped the roll-out of a generation.
+    RolloutStopped {
+        /// The number of the generation.
+        generation: GenerationNumber,
+    },
+    /// An operator has continued the roll-out of a generation.
+    RolloutResumed {
+        /// The number of the generation.
+        generation: GenerationNumber,
+    },
     /// A generation was sealed.
     GenerationSealed {
         /// The number of the generation.
@@ -240,6 +250,8 @@ impl EventKind {
             Self::RunDone { .. } => "run_done",
             Self::RunFailed { .. } => "run_failed",
             Self::RunForgotten { .. } => "run_forgotten",
+            Self::RolloutStopped { .. } => "rollout_stopped",
+            Self::RolloutResumed { .. } => "rollout_resumed",
             Self::GenerationSealed { .. } => "generation_sealed",
         }
     }
@@ -402,6 +414,26 @@ mod tests {
             "revision": 3, "part": 0, "kind": "generation_confirmed", "generation": 1, "inputs": 2
         }]);
         assert_eq!(serde_json::to_value(&commit.events[..]).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_form_of_a_stopped_roll_out_names_the_generation() {
+        let mut state = State::default();
+        let sealed: Arc<Generation> = crate::conformance::generation(1, "files");
+        state.seal(sealed, 1, Revision(1)).unwrap();
+        let change = |is_stopped| Change::StopRollout {
+            generation: GenerationNumber(1),
+            is_stopped,
+        };
+        let commit = state.apply(vec![change(true), change(false)], Revision(2));
+        let expected = json!([
+            {"revision": 2, "part": 0, "kind": "rollout_stopped", "generation": 1},
+            {"revision": 2, "part": 1, "kind": "rollout_resumed", "generation": 1}
+        ]);
+        assert_eq!(
+            serde_json::to_value(&commit.unwrap().events[..]).unwrap(),
+            expected
+        );
     }
 
     #[test]

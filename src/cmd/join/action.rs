@@ -31,6 +31,7 @@ pub(super) async fn act(
                 line,
                 timeout: ACTION_TIMEOUT,
                 own,
+                is_quiet: false,
             };
             let done = hook.run(facts).await;
             done.map(|()| info!("--on-change is done"))

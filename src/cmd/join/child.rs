@@ -102,6 +102,11 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// Returns whether CMD was asked to end, and `join` ends with it.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
     /// Tells CMD of a delivery with these variables.
     pub(super) fn apply(&mut self, variables: AddedVariables, has_changes: bool) -> Applied {
         if self.is_stopping {

@@ -52,6 +52,8 @@ pub(super) struct Delivered {
     pub(super) has_changes: bool,
     /// Whether the receipt says that an action must follow.
     pub(super) is_action_pending: bool,
+    /// Whether a file is secret.
+    pub(super) has_secrets: bool,
 }
 
 /// Returns the result of continuing with a previous delivery.
@@ -70,6 +72,7 @@ pub(super) fn continue_with(
         generation: previous.receipt.delivered(),
         has_changes: false,
         is_action_pending: previous.receipt.action_pending,
+        has_secrets: previous.receipt.files.iter().any(|file| file.secret),
     }
 }
 
@@ -133,6 +136,7 @@ pub(super) async fn deliver(
         generation: generation_of(session, payload),
         has_changes: delivery.has_changes,
         is_action_pending: delivery.is_action_pending,
+        has_secrets: has_secrets(payload),
     })
 }
 
@@ -155,10 +159,16 @@ async fn run_check(
         line: &check.line,
         timeout: check.timeout,
         own,
+        is_quiet: false,
     };
     let staged = (STAGED_VARIABLE, mirror.path().as_os_str().to_owned());
     let run = hook.run(&[facts, &[staged]].concat()).await;
     run.map_err(|HookFailure { problem, output }| JoinFailure::Check { problem, output })
+}
+
+/// Returns whether a file of the payload is secret.
+pub(super) fn has_secrets(payload: &ReceivedPayload) -> bool {
+    payload.files.files().iter().any(|file| file.secret)
 }
 
 fn generation_of(session: &Session, payload: &ReceivedPayload) -> Option<DeliveredGeneration> {

@@ -17,7 +17,9 @@ use super::{
     JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
-    describe_files, memory, refusal,
+    describe_files, memory,
+    prober::Prober,
+    refusal,
     resolve::Plan,
     signals::Signals,
     spread::spread,
@@ -45,12 +47,29 @@ pub(super) async fn run(
     own: Rc<OwnChildren>,
 ) -> Result<Exit, JoinFailure> {
     let manager = Manager::from_environment();
-    let (mut child, mut follower) = begin(plan, settings, session, signals, first, own.clone())?;
+    let prober = Prober::new(
+        settings.probe.clone(),
+        plan.options.identifier.clone(),
+        !plan.command.is_empty(),
+        own.clone(),
+    );
+    prober.prepare(session, &first);
+    let following = begin(
+        plan,
+        settings,
+        session,
+        signals,
+        first,
+        own.clone(),
+        &prober,
+    );
+    let (mut child, mut follower) = following?;
     if child.is_none() {
         manager.ready();
     }
     info!(event = "following", "following the cluster");
     let mut orphans = pin!(collect_orphans(own));
+    let mut probing = pin!(prober.run());
     let mut is_following = true;
     loop {
         let delivered = {
@@ -62,27 +81,27 @@ pub(super) async fn run(
                 }
             });
             loop {
-                let ended = async {
-                    match &mut child {
-                        Some(child) => child.ended().await,
-                        None => std::future::pending().await,
-                    }
-                };
                 tokio::select! {
                     biased;
                     signal = signals.next() => match &mut child {
-                        Some(child) => child.on_signal(signal),
+                        Some(child) => {
+                            child.on_signal(signal);
+                            if child.is_stopping() {
+                                prober.stop();
+                            }
+                        }
                         None => return Err(JoinFailure::Ended(signal)),
                     },
-                    event = ended => match event? {
-                        ChildEvent::Ended(exit) => return Ok(exit),
-                        ChildEvent::Restarted if settings.reload != Reload::Nothing => {
-                            finish_action(plan);
+                    event = event_of(&mut child) => match event? {
+                        ChildEvent::Ended(exit) => {
+                            prober.on_command_ended(exit.code()).await;
+                            return Ok(exit);
                         }
-                        ChildEvent::Restarted => {}
+                        ChildEvent::Restarted => on_applied(plan, settings, &prober),
                     },
                     Err(error) = &mut orphans => return Err(JoinFailure::Wait(error)),
                     delivered = &mut next => break delivered,
+                    never = &mut probing => match never {},
                 }
             }
         };
@@ -96,6 +115,7 @@ pub(super) async fn run(
                 );
                 manager.status(&error.to_string());
                 is_following = false;
+                prober.stop();
                 continue;
             }
         };
@@ -110,10 +130,26 @@ pub(super) async fn run(
             None => Applied::Done,
         };
         drop(locks);
-        if applied == Applied::Done && settings.reload != Reload::Nothing {
-            finish_action(plan);
+        if applied == Applied::Done {
+            on_applied(plan, settings, &prober);
         }
     }
+}
+
+/// Waits for CMD, if there is one.
+async fn event_of(child: &mut Option<Child<'_>>) -> Result<ChildEvent, JoinFailure> {
+    match child {
+        Some(child) => child.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Notes that CMD has the files of the last delivery.
+fn on_applied(plan: &Plan, settings: &WatchSettings, prober: &Prober) {
+    if settings.reload != Reload::Nothing {
+        finish_action(plan);
+    }
+    prober.begin();
 }
 
 /// Starts CMD, and prepares to follow after the first delivery.
@@ -124,6 +160,7 @@ fn begin<'a>(
     signals: &mut Signals,
     first: Delivered,
     own: Rc<OwnChildren>,
+    prober: &'a Prober,
 ) -> Result<(Option<Child<'a>>, Follower<'a>), JoinFailure> {
     let Delivered {
         variables,
@@ -132,6 +169,7 @@ fn begin<'a>(
         generation,
         has_changes,
         is_action_pending,
+        ..
     } = first;
     let facts = variables.facts.clone();
     let mut child = None;
@@ -153,8 +191,11 @@ fn begin<'a>(
     if owed.is_none() && settings.acts() {
         finish_action(plan);
     }
+    if owed.is_none() {
+        prober.begin();
+    }
     memory::release_unused();
-    let mut follower = Follower::new(plan, settings, session, own);
+    let mut follower = Follower::new(plan, settings, session, own, prober);
     follower.held = held;
     follower.delivered = generation;
     follower.owed = owed;
@@ -183,6 +224,7 @@ struct Follower<'a> {
     settings: &'a WatchSettings,
     session: &'a mut Session,
     own: Rc<OwnChildren>,
+    prober: &'a Prober,
     progress: Progress,
     /// The payload that the node has, or that it refused.
     held: Option<Digest>,
@@ -201,6 +243,7 @@ impl<'a> Follower<'a> {
         settings: &'a WatchSettings,
         session: &'a mut Session,
         own: Rc<OwnChildren>,
+        prober: &'a Prober,
     ) -> Self {
         let mut progress = Progress::without_bar();
         progress.set_node(&plan.options.identifier);
@@ -209,6 +252,7 @@ impl<'a> Follower<'a> {
             settings,
             session,
             own,
+            prober,
             progress,
             held: None,
             delivered: None,
@@ -225,6 +269,7 @@ impl<'a> Follower<'a> {
     async fn next(&mut self) -> Result<Delivered, JoinError> {
         if let Some(facts) = self.owed.take() {
             self.act(&facts).await;
+            self.prober.begin();
         }
         loop {
             let payload = loop {
@@ -280,6 +325,7 @@ impl<'a> Follower<'a> {
         self.failures = 0;
         self.held = payload.digest;
         self.delivered.clone_from(&delivered.generation);
+        self.prober.prepare(self.session, &delivered);
         let files = describe_files(payload.files.files().len(), payload.generation);
         Manager::from_environment().status(&format!("following; delivered: {files}"));
         if delivered.has_changes {
@@ -299,8 +345,10 @@ impl<'a> Follower<'a> {
         self.session.follow(held, self.delivered.clone(), is_retry);
         let mut events = self.session.start();
         while let Some(event) = events.next().await {
-            if event == Event::UpToDate {
-                self.failures = 0;
+            match event {
+                Event::UpToDate => self.failures = 0,
+                Event::Registered { .. } => self.prober.repeat(),
+                _ => {}
             }
             self.progress.event(event);
         }

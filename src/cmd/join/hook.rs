@@ -1,4 +1,4 @@
-//! Runs the programs of `--check` and `--on-change`: with a time limit, a bound on their output, and without a token.
+//! Runs the programs of `--check`, `--on-change` and `--probe`: with a time limit, a bound on their output, and without a token.
 
 use std::{
     cell::{Cell, RefCell},
@@ -41,6 +41,8 @@ pub(super) struct Hook<'a> {
     pub(super) line: &'a str,
     pub(super) timeout: Duration,
     pub(super) own: &'a OwnChildren,
+    /// Whether the output stays out of the log, and only standard error gives the last line.
+    pub(super) is_quiet: bool,
 }
 
 /// The reason why a program failed.
@@ -71,7 +73,10 @@ impl Hook<'_> {
             problem,
             output: None,
         })?;
-        let output = Output::default();
+        let output = Output {
+            is_quiet: self.is_quiet,
+            ..Output::default()
+        };
         let outcome = timeout(self.timeout, running.communicate(self.flag, &output)).await;
         let failure = match outcome {
             Err(_) => Some(format!(
@@ -131,6 +136,7 @@ impl Hook<'_> {
 /// The output of both pipes.
 #[derive(Default)]
 struct Output {
+    is_quiet: bool,
     bytes: Cell<usize>,
     logged_lines: Cell<usize>,
     /// The last line that is not empty.
@@ -157,8 +163,8 @@ impl Running<'_> {
         let (stdout, stderr) = stdout.zip(stderr).expect("both are piped");
         let pipes = async {
             tokio::try_join!(
-                log_lines(stdout, flag, output),
-                log_lines(stderr, flag, output)
+                read_lines(stdout, flag, output, !output.is_quiet),
+                read_lines(stderr, flag, output, true)
             )
         };
         tokio::pin!(pipes);
@@ -191,11 +197,12 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Logs each line, and keeps the last one.
-async fn log_lines(
+/// Logs each line unless the program is quiet, and keeps the last one if `is_kept`.
+async fn read_lines(
     pipe: impl AsyncRead + Unpin,
     flag: &'static str,
     output: &Output,
+    is_kept: bool,
 ) -> Result<(), String> {
     let mut pipe = BufReader::new(pipe);
     loop {
@@ -211,14 +218,16 @@ async fn log_lines(
         }
         let text = String::from_utf8_lossy(&line);
         let text = escape_for_terminal(text.trim_end());
-        if !text.is_empty() {
+        if !text.is_empty() && is_kept {
+            output.last_line.replace(Some(text.clone()));
+        }
+        if !text.is_empty() && !output.is_quiet {
             let logged = output.logged_lines.replace(output.logged_lines.get() + 1);
             if logged < LOGGED_LINES_MAX {
                 info!("{flag}: {text}");
             } else if logged == LOGGED_LINES_MAX {
                 info!("{flag}: more lines are not logged");
             }
-            output.last_line.replace(Some(text));
         }
     }
 }

@@ -8,7 +8,7 @@ use cfgsync_wire::{ReceivedPayload, ReportBody};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::JoinFailure;
+use super::{JoinFailure, deliver::has_secrets};
 
 /// The longest time for the report. The node follows the server again afterwards.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,7 +16,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reports that the node does not use `payload`, once. The output of `--check` is left out if a file is secret, because
 /// the reason is shown to operators and to other nodes.
 pub(super) async fn report(session: &Session, payload: &ReceivedPayload, error: &JoinFailure) {
-    let has_secrets = payload.files.files().iter().any(|file| file.secret);
+    let has_secrets = has_secrets(payload);
     let mut reason = match error {
         JoinFailure::Check { problem, .. } if has_secrets => problem.clone(),
         JoinFailure::Environment(_) if has_secrets => {

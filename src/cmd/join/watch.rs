@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::JoinFailure;
+use super::{
+    JoinFailure,
+    probe::{ProbeArgs, ProbeSettings},
+};
 use crate::cmd::{parsers, signal_name::NamedSignal};
 
 #[derive(Debug, Clone, Args)]
@@ -86,6 +89,8 @@ pub(crate) struct WatchArgs {
         value_parser = parsers::duration
     )]
     kill_timeout: Duration,
+    #[command(flatten)]
+    probe: ProbeArgs,
 }
 
 /// The checked flags of a join that follows.
@@ -100,6 +105,8 @@ pub(super) struct WatchSettings {
     pub(super) min_interval: Duration,
     pub(super) kill_signal: Option<NamedSignal>,
     pub(super) kill_timeout: Duration,
+    /// The checks of the service.
+    pub(super) probe: Option<ProbeSettings>,
 }
 
 /// The program that decides whether new files are used.
@@ -156,6 +163,7 @@ impl WatchArgs {
             ("--pid-file", self.pid_file.is_some()),
             ("--splay", !self.splay.is_zero()),
             ("--min-interval", !self.min_interval.is_zero()),
+            ("--probe", self.probe.is_given()),
         ];
         if !self.watch {
             let mut given = of_command.iter().chain(&others);
@@ -195,6 +203,7 @@ impl WatchArgs {
             min_interval: self.min_interval,
             kill_signal: self.kill_signal,
             kill_timeout: self.kill_timeout,
+            probe: self.probe.resolve(),
         }))
     }
 }

@@ -1,6 +1,7 @@
 //! The benchmark cases: the rows of the table and their bounds.
 
 mod guarantees;
+mod living;
 mod values;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -19,7 +20,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Programs, &Settings, &mut Table) -> anyhow::Result<()>,
 }
 
-pub(crate) const ALL: [Case; 20] = [
+pub(crate) const ALL: [Case; 26] = [
     Case {
         name: "storm-1000",
         run: |p, s, t| storm(p, s, t, 1_000),
@@ -99,6 +100,30 @@ pub(crate) const ALL: [Case; 20] = [
     Case {
         name: "value-writes",
         run: values::writes,
+    },
+    Case {
+        name: "watch",
+        run: |p, s, t| living::watch(p, s, t, 10_000),
+    },
+    Case {
+        name: "follow-1000",
+        run: |p, s, t| living::follow(p, s, t, 1_000, Bound::AtMost(1.5)),
+    },
+    Case {
+        name: "follow-10000",
+        run: |p, s, t| living::follow(p, s, t, 10_000, Bound::None),
+    },
+    Case {
+        name: "phases",
+        run: |p, s, t| living::phases(p, s, t, 10_000),
+    },
+    Case {
+        name: "resume",
+        run: living::resume,
+    },
+    Case {
+        name: "join-watch",
+        run: living::join_watch,
     },
 ];
 

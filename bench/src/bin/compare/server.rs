@@ -16,8 +16,9 @@ use tempfile::TempDir;
 /// Time within which a server must start to listen.
 const START_BOUND: Duration = Duration::from_secs(10);
 
-const SPECS: [(&str, &str); 4] = [
+const SPECS: [(&str, &str); 5] = [
     ("ring", include_str!("../../../specs/ring.yaml")),
+    ("living", include_str!("../../../specs/living.yaml")),
     ("mesh", include_str!("../../../specs/mesh.yaml")),
     ("service", include_str!("../../../specs/service.yaml")),
     ("shared", include_str!("../../../specs/shared.yaml")),

@@ -8,7 +8,7 @@ use std::{
 use crate::{UnreachableCause, connect::LookupError};
 
 /// Returns the cause of `error`. The sentence's subject is the server or the system.
-pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut current = error;
     loop {
         if let Some(words) = current.downcast_ref().and_then(of_http) {

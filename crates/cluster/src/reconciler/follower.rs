@@ -169,6 +169,8 @@ impl Follower {
             | EventKind::RunDone { .. }
             | EventKind::RunFailed { .. }
             | EventKind::RunForgotten { .. }
+            | EventKind::RolloutStopped { .. }
+            | EventKind::RolloutResumed { .. }
             | EventKind::GenerationSealed { .. } => {}
         }
     }

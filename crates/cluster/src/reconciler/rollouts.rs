@@ -1,6 +1,9 @@
 //! Rolls a new generation out: keeps older generations for the nodes that do not get it yet, and hands it on.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
@@ -9,9 +12,9 @@ use crate::{
     Shared,
     followers::FOLLOWER_SILENCE_MAX,
     rollout::{Nodes, Reported, Rollout},
-    view::{HeldBack, ServedGeneration},
+    view::{HeldBack, ServedGeneration, View},
 };
-use cfgsync_model::{GenerationNumber, Identifier, Phase, Seat};
+use cfgsync_model::{Generation, GenerationNumber, Identifier, Phase, Seat};
 use cfgsync_spec::RolloutRule;
 use cfgsync_store::State;
 use cfgsync_wire::{RolloutBody, RolloutState};
@@ -169,6 +172,24 @@ fn body_of(rollout: &Rollout) -> RolloutBody {
     }
 }
 
+/// Returns the nodes whose files differ between the two newest generations, and that have received the newest one in
+/// their turn. A node that has registered since gets it at once.
+fn handed_before(state: &State, before: &Generation, newest: &Generation) -> Vec<Identifier> {
+    let deliveries = state.deliveries.iter();
+    let has_newest = deliveries.filter(|(_, number)| **number == newest.number);
+    let is_changed = |(identifier, _): &(&Identifier, _)| {
+        let files = |generation: &Generation| {
+            let files = generation.nodes.get(*identifier);
+            files.map(|files| files.digest)
+        };
+        let registered = state.registrations.get(*identifier);
+        registered.is_some_and(|registered| registered.revision <= before.revision)
+            && files(before).is_some_and(|digest| files(newest) != Some(digest))
+    };
+    let handed = has_newest.filter(is_changed);
+    handed.map(|(identifier, _)| identifier.clone()).collect()
+}
+
 /// The nodes, as the state and the requests describe them.
 struct KnownNodes<'a> {
     shared: &'a Shared,
@@ -231,20 +252,39 @@ impl Reconciler {
         }
     }
 
-    /// After a restart, continues the roll-out of the served generation with the nodes that have the one before.
+    /// After a restart, continues the roll-out of the served generation. The recorded deliveries show which nodes have an
+    /// older generation, and which have received the newest one and may not have reported the phase.
     pub(super) fn resume_rollout(&mut self) {
         let state = self.shared.store.state().into_arc();
         let mut newest_first = state.generations.iter().rev();
         let (newest, before) = (newest_first.next(), newest_first.next());
         let has_rule = self.pipeline.spec.rollout.is_some();
-        let (Some(_), Some(before), true) = (newest, before, has_rule) else {
+        let (Some(newest), Some(before), true) = (newest, before, has_rule) else {
             return;
         };
         let instance = self.shared.store.instance();
         let signer = self.shared.signer.as_ref();
-        let before = Arc::new(ServedGeneration::new(instance, before.clone(), signer));
-        self.begin_rollout(Some(&before));
-        self.rollouts.followers_known_at = Instant::now() + FOLLOWER_SILENCE_MAX;
+        let served = |generation: &Arc<Generation>| {
+            Arc::new(ServedGeneration::new(instance, generation.clone(), signer))
+        };
+        let delivered: BTreeSet<GenerationNumber> = state.deliveries.values().copied().collect();
+        let older = newest_first.filter(|older| delivered.contains(&older.number));
+        let older = older.map(|older| (older.number, served(older)));
+        self.rollouts.older = Arc::new(older.collect());
+        self.begin_rollout(Some(&served(before)));
+        let now = Instant::now();
+        self.rollouts.followers_known_at = now + FOLLOWER_SILENCE_MAX;
+        if let Some(rollout) = self.rollouts.running() {
+            rollout.wait_for(handed_before(&state, before, newest), now);
+            self.rollouts.describe();
+        }
+        // Nodes may ask before the first evaluation.
+        let view = View::clone(&self.shared.view.load());
+        self.shared.view.store(Arc::new(View {
+            held_back: self.rollouts.held_back(),
+            rollout: self.rollouts.body().clone(),
+            ..view
+        }));
     }
 
     /// Hands the generation to the next nodes. Returns the time at which something changes without an event.
@@ -263,7 +303,12 @@ impl Reconciler {
             now,
             followers_known_at,
         };
+        let is_stopped = self.follower.state.stopped_rollout.is_some();
+        let is_stop_news = rollout.set_stopped(is_stopped);
         let advanced = rollout.advance(&nodes, now);
+        if is_stop_news && rollout.stopped().is_none() {
+            self.rollouts.is_stop_logged = false;
+        }
         if advanced.has_handed {
             self.publisher.release();
         }
@@ -295,19 +340,11 @@ impl Reconciler {
         if rollout.is_complete() {
             self.rollouts.older = Arc::default();
         }
-        if advanced.has_changed {
+        if advanced.has_changed || is_stop_news {
             self.rollouts.describe();
         }
         let unknown = (followers_known_at > now).then_some(followers_known_at);
         [next_timeout, unknown].into_iter().flatten().min()
-    }
-
-    /// Stops the roll-out, if one is running.
-    pub(super) fn stop_rollout(&mut self) {
-        if let Some(rollout) = self.rollouts.running() {
-            rollout.stop();
-            self.rollouts.describe();
-        }
     }
 
     /// Continues a roll-out that is stopped.

@@ -190,21 +190,88 @@ async fn nodes_that_do_not_follow_are_skipped() {
     assert_eq!(rollout.in_progress, ["c".parse().unwrap()]);
 }
 
+const HEALTHY: &str = "{wait_for: healthy, timeout: 1h}";
+
+/// Starts another server on the store of a cluster that [`following_on`] started with [`HEALTHY`].
+fn restarted(store: Arc<MemoryStore>) -> Cluster {
+    let again = spec(&format!("rollout: {HEALTHY}\nready: {{nodes: 3}}{VALUE}"));
+    let cluster = start_on(store, again, vec![]);
+    for name in ["a", "b", "c"] {
+        cluster.note_follower(&name.parse().unwrap());
+    }
+    cluster
+}
+
 #[tokio::test(start_paused = true)]
-async fn restarted_server_keeps_the_order() {
+async fn restarted_server_keeps_the_order_and_waits_for_the_same_nodes() {
     let store = store();
-    let cluster = following_on(store.clone(), "{wait_for: healthy, timeout: 1h}").await;
+    let cluster = following_on(store.clone(), HEALTHY).await;
     cluster.set_v("2").await;
     cluster.deliver("a").await;
     drop(cluster);
-    let again = spec(&format!(
-        "rollout: {{wait_for: healthy, timeout: 1h}}\nready: {{nodes: 3}}{VALUE}"
-    ));
-    let cluster = start_on(store, again, vec![]);
+    let cluster = restarted(store);
+    assert_eq!(cluster.handed(), [2, 1, 1], "before the first evaluation");
     cluster.settled().await;
     assert_eq!(cluster.handed(), [2, 1, 1], "as before the restart");
-    cluster.note_follower(&"b".parse().unwrap());
-    cluster.settled().await;
-    cluster.set_v("2").await;
+    assert_eq!(cluster.rollout().in_progress, ["a".parse().unwrap()]);
+    cluster.report_phase("a", "healthy", 2).await;
     assert_eq!(cluster.handed(), [2, 2, 1]);
+    assert_eq!(cluster.rollout().done, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_stops_the_roll_out_after_a_restart_as_well() {
+    let store = store();
+    let cluster = following_on(store.clone(), HEALTHY).await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.report_phase("a", "failed", 2).await;
+    drop(cluster);
+    let cluster = restarted(store);
+    cluster.settled().await;
+    let rollout = cluster.rollout();
+    assert_eq!(rollout.state, RolloutState::Stopped);
+    assert_eq!(rollout.reason.as_deref(), Some("a failed: port in use"));
+    assert_eq!(cluster.handed(), [2, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarted_server_keeps_the_stop_of_an_operator() {
+    let store = store();
+    let cluster = following_on(store.clone(), HEALTHY).await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.stop_rollout().await.unwrap();
+    assert_eq!(cluster.rollout().state, RolloutState::Stopped);
+    drop(cluster);
+    let cluster = restarted(store.clone());
+    cluster.report_phase("a", "healthy", 2).await;
+    let rollout = cluster.rollout();
+    assert_eq!(rollout.state, RolloutState::Stopped);
+    let reason = rollout.reason.as_deref();
+    assert_eq!(reason, Some("an operator has stopped it"));
+    assert_eq!(cluster.handed(), [2, 1, 1]);
+    cluster.resume_rollout().await.unwrap();
+    assert_eq!(cluster.rollout().state, RolloutState::Running);
+    assert_eq!(cluster.handed(), [2, 2, 1]);
+    drop(cluster);
+    let cluster = restarted(store);
+    cluster.settled().await;
+    assert_eq!(cluster.rollout().state, RolloutState::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarted_server_keeps_the_files_of_all_older_generations() {
+    let store = store();
+    let cluster = following_on(store.clone(), HEALTHY).await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.set_v("3").await;
+    assert_eq!(cluster.handed(), [3, 1, 1]);
+    cluster.stop_rollout().await.unwrap();
+    drop(cluster);
+    let cluster = restarted(store);
+    cluster.settled().await;
+    let [_, b, c] = cluster.handed();
+    assert_eq!([b, c], [1, 1]);
 }

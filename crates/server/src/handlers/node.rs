@@ -1,6 +1,10 @@
 //! The routes of nodes: register, wait, fetch, leave.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -123,7 +127,6 @@ async fn fetch_held(
     }
     let sender = sender_of(joiner, facts.as_ref());
     let name = identifier.as_str();
-    // Pinned in place: each move would take the memory once more, for each of the waiting nodes.
     let waiting = pin!(async {
         let until = Instant::now() + wait;
         let answer = coordinator.wait_as(sender, name, until).await;
@@ -265,15 +268,22 @@ async fn wait_for(
     let connection = context.connection().clone();
     let coordinator = &connection.server.coordinator;
     let name = identifier.as_str();
-    let answer = match sender {
-        Some(sender) => hold(context, coordinator.follow_as(sender, name, known, until)).await,
-        None => hold(context, coordinator.wait_for(kind, name, known, until)).await,
+    let answer = if let Some(sender) = sender {
+        let waiting = pin!(coordinator.follow_as(sender, name, known, until));
+        hold(context, waiting).await
+    } else {
+        let waiting = pin!(coordinator.wait_for(kind, name, known, until));
+        hold(context, waiting).await
     };
     authorize_again(context, identifier, answer)
 }
 
-/// Holds the request until `waiting` is complete.
-pub(super) async fn hold<T>(context: &RequestContext, waiting: impl Future<Output = T>) -> T {
+/// Holds the request until `waiting` is complete. It is pinned by the caller, because an argument takes its memory
+/// twice, for each of the waiting nodes.
+pub(super) async fn hold<T>(
+    context: &RequestContext,
+    waiting: Pin<&mut impl Future<Output = T>>,
+) -> T {
     let _waiting = GaugeGuard::increment(&context.server().coordinator.metrics().waiting);
     let _held = context.peer().liveness.hold();
     waiting.await

@@ -1,6 +1,6 @@
 //! The routes of phases.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, pin::pin};
 
 use axum::body::Body;
 use hyper::StatusCode;
@@ -48,7 +48,8 @@ pub(in super::super) async fn wait(mut context: Context) -> Routed {
     let mut held = None;
     if let Some(preferred) = preferred {
         let until = Instant::now() + preferred.min(connection.server.config.wait_max);
-        held = hold(&context, coordinator.wait_for_phase(request.clone(), until)).await;
+        let waiting = pin!(coordinator.wait_for_phase(request.clone(), until));
+        held = hold(&context, waiting).await;
         context.authorize_again()?;
     }
     let was_held = held.is_some();

@@ -1,5 +1,7 @@
 //! The routes of runs.
 
+use std::pin::pin;
+
 use axum::body::Body;
 use hyper::StatusCode;
 use tokio::time::Instant;
@@ -55,9 +57,8 @@ pub(in super::super) async fn claim(mut context: Context, mut body: Body) -> Rou
     let connection = context.connection().clone();
     let server = &*connection.server;
     let wait = preferred.unwrap_or_default().min(server.config.wait_max);
-    let claiming = server
-        .coordinator
-        .claim_run(&request, Instant::now() + wait);
+    let coordinator = &server.coordinator;
+    let claiming = pin!(coordinator.claim_run(&request, Instant::now() + wait));
     let answer = hold(&context, claiming).await?;
     // A runner whose token was revoked meanwhile learns no output. Its lease ends by itself.
     context.authorize_identifier(&claim.identifier)?;

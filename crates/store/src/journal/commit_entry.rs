@@ -54,6 +54,8 @@ enum ChangeEntry<'a> {
     Value(#[serde(borrow)] ValueChangeEntry<'a>),
     Report(#[serde(borrow)] ReportEntry<'a>),
     Run(#[serde(borrow)] RunChangeEntry<'a>),
+    /// The generation whose roll-out is stopped, or continued.
+    StopRollout(u64, bool),
 }
 
 impl<'a> CommitEntry<'a> {
@@ -176,6 +178,10 @@ impl<'a> ChangeEntry<'a> {
             Change::Confirm { generation, inputs } => Self::Confirm(generation.0, inputs.0),
             Change::Report(report) => Self::Report(ReportEntry::of(report)),
             Change::Run(change) => Self::Run(RunChangeEntry::of(change)),
+            Change::StopRollout {
+                generation,
+                is_stopped,
+            } => Self::StopRollout(generation.0, *is_stopped),
         }
     }
 
@@ -207,6 +213,10 @@ impl<'a> ChangeEntry<'a> {
             }),
             Self::Report(report) => report.change(),
             Self::Run(change) => change.change().map(Change::Run),
+            Self::StopRollout(generation, is_stopped) => Ok(Change::StopRollout {
+                generation: GenerationNumber(generation),
+                is_stopped,
+            }),
             Self::Redraw(key) => Ok(Change::Redraw {
                 key: key.to_owned(),
             }),

@@ -45,6 +45,8 @@ pub(super) enum EventEntry<'a> {
     /// The name, the runner, the fence and the reason.
     RunFailed(&'a str, &'a str, u64, &'a str),
     RunForgotten(&'a str),
+    RolloutStopped(u64),
+    RolloutResumed(u64),
 }
 
 impl<'a> EventEntry<'a> {
@@ -117,6 +119,8 @@ impl<'a> EventEntry<'a> {
                 reason,
             } => Self::RunFailed(name.as_str(), identifier.as_str(), fence.0, reason),
             EventKind::RunForgotten { name } => Self::RunForgotten(name.as_str()),
+            EventKind::RolloutStopped { generation } => Self::RolloutStopped(generation.0),
+            EventKind::RolloutResumed { generation } => Self::RolloutResumed(generation.0),
         }
     }
 
@@ -212,6 +216,12 @@ impl<'a> EventEntry<'a> {
             },
             Self::RunForgotten(name) => EventKind::RunForgotten {
                 name: RunName::new(name)?,
+            },
+            Self::RolloutStopped(generation) => EventKind::RolloutStopped {
+                generation: GenerationNumber(generation),
+            },
+            Self::RolloutResumed(generation) => EventKind::RolloutResumed {
+                generation: GenerationNumber(generation),
             },
         })
     }

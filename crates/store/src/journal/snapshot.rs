@@ -74,6 +74,8 @@ enum Part<'a> {
     Run(#[serde(borrow)] RunEntry<'a>),
     /// The highest fence of all runners so far, and the revision of the newest change of a run.
     NewestFence(u64, u64),
+    /// The newest generation, if an operator has stopped its roll-out.
+    StoppedRollout(u64),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -193,6 +195,9 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         if fence > Fence(0) {
             part(&Part::NewestFence(fence.0, state.runs.revision().0));
         }
+        if let Some(generation) = state.stopped_rollout {
+            part(&Part::StoppedRollout(generation.0));
+        }
         let mut before = None;
         for generation in state.generations.iter() {
             let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
@@ -291,6 +296,9 @@ impl Part<'_> {
             Self::NewestFence(fence, revision) => {
                 state.runs.restore(Fence(fence), Revision(revision));
             }
+            Self::StoppedRollout(generation) => {
+                state.stopped_rollout = Some(GenerationNumber(generation));
+            }
             Self::PayloadAges(ages) => {
                 for (identifier, since) in ages {
                     let identifier = Identifier::recorded(identifier)?;
@@ -358,6 +366,22 @@ mod tests {
         let file = to_file(instances, &state, 1);
         let (read, _) = read(&file, instance, PathBuf::new).unwrap();
         assert_eq!(read.registrations["a"].origin, origin);
+    }
+
+    #[test]
+    fn stop_of_a_roll_out_is_kept() {
+        let state = State {
+            stopped_rollout: Some(GenerationNumber(4)),
+            ..State::default()
+        };
+        let instance = Instance::from_bytes([1; 16]);
+        let instances = Instances {
+            log: instance,
+            state: instance,
+        };
+        let file = to_file(instances, &state, 1);
+        let (read, _) = read(&file, instance, PathBuf::new).unwrap();
+        assert_eq!(read.stopped_rollout, Some(GenerationNumber(4)));
     }
 
     #[test]
