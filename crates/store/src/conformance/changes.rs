@@ -262,7 +262,10 @@ pub(super) async fn stop_of_a_roll_out_stays_for_later_generations(store: &impl 
     assert_eq!(store.state().inputs, inputs, "a record");
     accepted(store.seal(generation(2, "two")).await);
     assert_eq!(store.state().stopped_rollout, Some(GenerationNumber(1)));
-    assert!(!apply(store, stop(1, false)).await.is_changed(), "not the newest");
+    assert!(
+        !apply(store, stop(1, false)).await.is_changed(),
+        "not the newest"
+    );
     assert!(apply(store, stop(2, false)).await.is_changed());
     assert_eq!(store.state().stopped_rollout, None);
 }
