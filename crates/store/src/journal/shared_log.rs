@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     commit_entry::ChangeEntry,
     condition_entry::ConditionEntry,
-    entry::{self, SealEntry},
+    entry::{self, ProvenanceEntry, SealEntry},
     error::DecodeError,
     generation_files,
     scalar_entry::BytesEntry,
@@ -42,6 +42,9 @@ enum ProposalEntry<'a> {
         seal: SealEntry<'a>,
         #[serde(borrow)]
         unchanged: BytesEntry<'a>,
+        /// How it came about.
+        #[serde(borrow)]
+        provenance: Option<ProvenanceEntry<'a>>,
         /// The digests of the parts that together are the files.
         parts: Vec<[u8; 32]>,
     },
@@ -114,6 +117,7 @@ pub fn encode_seal(
     let proposal = ProposalEntry::Seal {
         seal: SealEntry::of(generation, before, history),
         unchanged: BytesEntry(&unchanged.bits),
+        provenance: ProvenanceEntry::of(&generation.provenance),
         parts: parts.iter().map(|part| *part.as_bytes()).collect(),
     };
     entry::write(&mut bytes, &proposal);
@@ -166,7 +170,10 @@ impl State {
         revision: Revision,
     ) -> Result<Result<SealOutcome, Rejection>, SharedLogError> {
         let ProposalEntry::Seal {
-            seal, unchanged, ..
+            seal,
+            unchanged,
+            provenance,
+            ..
         } = decode_entry(&proposal.bytes)?
         else {
             return Err(SharedLogError("a seal is not a seal".to_owned()));
@@ -174,6 +181,9 @@ impl State {
         let mut sealed = self.generations.iter();
         let before = sealed.rfind(|sealed| sealed.number.next() == proposal.number);
         let mut generation = seal.generation(before.map(Arc::as_ref))?;
+        if let Some(provenance) = provenance {
+            generation.provenance = Arc::new(provenance.provenance());
+        }
         match files {
             ProposedFiles::Unread => {}
             ProposedFiles::Bytes(bytes) => generation = decode_files(bytes, &generation)?,
