@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -101,25 +102,30 @@ impl Housekeeper {
         };
         let history = self.shared.config.history;
         let encoded = tokio::task::spawn_blocking(move || {
-            parts::divide(shared_log::encode_state(instance, &state, history))
+            let events = shared_log::encode_events(instance, &state);
+            let state = shared_log::encode_state(instance, &state, history);
+            (parts::divide(state), parts::divide(events))
         });
-        let parts = encoded.await.map_err(|panic| {
+        let (parts, events) = encoded.await.map_err(|panic| {
             EtcdError::new(
                 EtcdErrorKind::Malformed,
                 format!("a snapshot failed: {panic}"),
             )
         })?;
         write_parts(&self.shared, session, &parts).await?;
+        write_parts(&self.shared, session, &events).await?;
         let keys = &self.shared.keys;
-        let digests: Vec<Digest> = parts.iter().map(|(digest, _)| *digest).collect();
-        let parts_exist = digests
-            .iter()
+        let digests = |parts: &[(Digest, Bytes)]| parts.iter().map(|(digest, _)| *digest).collect();
+        let (state_parts, event_parts): (Vec<Digest>, Vec<Digest>) =
+            (digests(&parts), digests(&events));
+        let parts_exist = (state_parts.iter().chain(&event_parts))
             .map(|part| exists(keys.full(&Key::Part(*part))));
         let key = keys.full(&Key::Snapshot);
         let unchanged = is_at_revision(key.clone(), before);
         let record = SnapshotRecord {
             etcd_revision,
-            parts: digests.clone(),
+            parts: state_parts.clone(),
+            events: event_parts.clone(),
             generations,
         };
         let request = TxnRequest {
@@ -190,7 +196,8 @@ impl Housekeeper {
         let view = self.shared.view();
         let snapshot = view.snapshot.iter().flat_map(|(snapshot, _)| {
             let generations = snapshot.generations.values().flatten();
-            snapshot.parts.iter().chain(generations)
+            let own = snapshot.parts.iter().chain(&snapshot.events);
+            own.chain(generations)
         });
         let entries = view.log.values().flat_map(|entry| &entry.parts);
         let generations = view.generation_parts.values().flatten();

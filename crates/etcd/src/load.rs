@@ -18,7 +18,7 @@ use crate::{
     view::{LogRecord, View},
 };
 use cfgsync_model::{Digest, GenerationNumber, Instance};
-use cfgsync_store::{State, shared_log};
+use cfgsync_store::shared_log;
 
 /// The number of keys in one page. Each has at most 1.5 MiB.
 const PAGE_KEYS: i64 = 32;
@@ -74,14 +74,16 @@ async fn load_once(
     let meta: MetaRecord = records::decode("meta", meta)?;
     check(&meta, config, listed.etcd_cluster)?;
 
-    let mut state = State::default();
+    let mut state = shared_log::new_state(config.event_bounds);
     let mut generation_parts = BTreeMap::new();
     let mut applied = 0;
     let mut snapshot = None;
     if let Some((bytes, at)) = listed.snapshot {
         let record: SnapshotRecord = records::decode("snapshot", &bytes)?;
         let bytes = read_parts(session, keys, &record.parts).await?.concat();
-        state = shared_log::decode_state(meta.instance, &bytes)
+        let events = read_parts(session, keys, &record.events).await?.concat();
+        let bounds = config.event_bounds;
+        state = shared_log::decode_state(meta.instance, &bytes, &events, bounds)
             .map_err(|error| malformed("snapshot", &error))?;
         let generations = record.generations.iter();
         generation_parts = generations
@@ -90,7 +92,6 @@ async fn load_once(
         applied = record.etcd_revision;
         snapshot = Some((record, at));
     }
-    state.bound_events(config.event_bounds);
     let mut view = View::new(meta, state, applied);
     view.snapshot = snapshot;
     view.references = listed.references;

@@ -36,6 +36,8 @@ pub(crate) struct SnapshotRecord {
     pub(crate) etcd_revision: i64,
     /// The parts of the state, in order.
     pub(crate) parts: Vec<Digest>,
+    /// The parts of the history of events, in order.
+    pub(crate) events: Vec<Digest>,
     /// The parts of the files of each generation that the state has.
     pub(crate) generations: BTreeMap<u64, Vec<Digest>>,
 }

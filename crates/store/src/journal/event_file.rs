@@ -42,7 +42,20 @@ struct CommitEntry<'a> {
 /// watchers get a reset after the next start. The caller writes the snapshot of
 /// `state` afterwards: events of a file that is newer than the snapshot can be left out, but not added.
 pub(super) fn write(disk: &dyn Disk, instance: Instance, state: &State) -> Result<u64, WriteError> {
-    let file = header::new_file(FileKind::Events, |body| {
+    let file = to_file(instance, state);
+    match replace_file(disk, EVENTS, &[&file]) {
+        Ok(()) => Ok(file.len() as u64),
+        Err(error @ WriteError::NotWritten { .. }) => {
+            tracing::warn!("the next start will not have the older events: {error}");
+            Ok(0)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the history of `state` as a file.
+pub(super) fn to_file(instance: Instance, state: &State) -> Vec<u8> {
+    header::new_file(FileKind::Events, |body| {
         let after = state.events.complete_after();
         let head = Head {
             instance: *instance.as_bytes(),
@@ -57,15 +70,7 @@ pub(super) fn write(disk: &dyn Disk, instance: Instance, state: &State) -> Resul
             };
             entry::write(body, &commit);
         }
-    });
-    match replace_file(disk, EVENTS, &[&file]) {
-        Ok(()) => Ok(file.len() as u64),
-        Err(error @ WriteError::NotWritten { .. }) => {
-            tracing::warn!("the next start will not have the older events: {error}");
-            Ok(0)
-        }
-        Err(error) => Err(error),
-    }
+    })
 }
 
 /// Returns the history up to the snapshot at `revision`. It is empty if there is no usable file for this snapshot.
@@ -86,6 +91,24 @@ pub(super) fn read(
             empty()
         }
     }
+}
+
+/// Returns the history up to `revision` in a file. It is empty if the file cannot be used.
+pub(super) fn from_file(
+    file: &[u8],
+    instance: Instance,
+    revision: Revision,
+    bounds: EventBounds,
+) -> EventHistory {
+    let path = || "the history of events".into();
+    let read = header::read_file(file, FileKind::Events, path, |frame| {
+        decode(frame.body, instance, revision, bounds)
+    });
+    let history = read.unwrap_or_else(|error| {
+        warn_unusable(&error);
+        None
+    });
+    history.unwrap_or_else(|| EventHistory::starting_after(revision, bounds))
 }
 
 fn warn_unusable(error: &DirectoryError) {

@@ -15,7 +15,7 @@ use super::{
     condition_entry::ConditionEntry,
     entry::{self, ProvenanceEntry, SealEntry},
     error::DecodeError,
-    generation_files,
+    event_file, generation_files,
     scalar_entry::BytesEntry,
     snapshot,
 };
@@ -198,11 +198,6 @@ impl State {
         let generation = Arc::new(generation);
         Ok(self.seal_with(generation, &unchanged, seal.history as usize, revision))
     }
-
-    /// Bounds the history of events of a state that was decoded or created.
-    pub fn bound_events(&mut self, bounds: EventBounds) {
-        self.set_event_bounds(bounds);
-    }
 }
 
 /// Returns the files of a generation as bytes. Equal files give equal bytes.
@@ -230,13 +225,32 @@ pub fn encode_state(instance: Instance, state: &State, history: usize) -> Vec<u8
     snapshot::to_file(instances, state, history)
 }
 
-/// Returns the state in `bytes`, without the files of its generations and without a history of events.
+/// Returns the history of events as bytes.
+pub fn encode_events(instance: Instance, state: &State) -> Vec<u8> {
+    event_file::to_file(instance, state)
+}
+
+/// Returns the state in `bytes`, without the files of its generations. `events` are the bytes of its history of events,
+/// which is empty if they cannot be used. `bounds` apply to the history from now on.
 ///
 /// # Errors
 /// Fails if the bytes are damaged, or belong to another instance.
-pub fn decode_state(instance: Instance, bytes: &[u8]) -> Result<State, SharedLogError> {
+pub fn decode_state(
+    instance: Instance,
+    bytes: &[u8],
+    events: &[u8],
+    bounds: EventBounds,
+) -> Result<State, SharedLogError> {
     let path = || "the snapshot".into();
     let read = snapshot::read(bytes, instance, path);
-    let (state, _) = read.map_err(|error| SharedLogError(error.to_string()))?;
+    let (mut state, _) = read.map_err(|error| SharedLogError(error.to_string()))?;
+    state.events = event_file::from_file(events, instance, state.revision, bounds);
     Ok(state)
+}
+
+/// Returns an empty state with these bounds on its history of events.
+pub fn new_state(bounds: EventBounds) -> State {
+    let mut state = State::default();
+    state.set_event_bounds(bounds);
+    state
 }
