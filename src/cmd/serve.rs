@@ -138,6 +138,13 @@ pub(crate) struct ServeArgs {
     /// `inspect servers` shows it. The default is the address that the server listens on.
     #[arg(long, env = "CFGSYNC_ADVERTISE", value_name = "URL")]
     advertise: Vec<String>,
+    /// Seal with this spec although another server of the cluster has sealed with another one
+    ///
+    /// Servers that share a store do not seal with different specs in turn: a server whose spec differs from that of the
+    /// newest generation serves what is sealed. To change the spec of all, give all servers the new file, and then start one
+    /// of them with this flag.
+    #[arg(long, env = "CFGSYNC_ADOPT_SPEC")]
+    adopt_spec: bool,
     /// How long the store may be silent until `/readyz` says that the server is not ready
     #[arg(
         long,
@@ -330,6 +337,7 @@ async fn run_server(
             bounds: args.limits.bounds(),
             value_bounds: args.values.bounds(),
             sign_key: sign_key.clone(),
+            adopt_spec: args.adopt_spec,
             metrics: metrics.clone(),
             ..cluster::Config::default()
         },

@@ -7,7 +7,8 @@ use cfgsync_model::{Generation, Instance, Revision};
 use cfgsync_server::listen;
 use cfgsync_spec::Spec;
 use cfgsync_store::{
-    BoxFuture, Change, Commit, CommitError, MemoryStore, SealOutcome, StateGuard, Store,
+    BoxFuture, Change, Commit, CommitError, MemoryStore, SealCondition, SealOutcome, StateGuard,
+    Store,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -44,7 +45,11 @@ impl Store for FailingStore {
         Box::pin(std::future::ready(Err(error)))
     }
 
-    fn seal(&self, _: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+    fn seal_if(
+        &self,
+        _: Arc<Generation>,
+        _: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         let error = CommitError::Unavailable("a broken disk".to_owned());
         Box::pin(std::future::ready(Err(error)))
     }

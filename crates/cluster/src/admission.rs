@@ -46,6 +46,8 @@ pub(crate) struct Permit {
     pub(crate) within: Bounds,
     /// The key that becomes the owner of the identifier in the same batch.
     pub(crate) claim: Option<Digest>,
+    /// Whether the store rejects a new node once a generation is sealed. It may be sealed while the node registers.
+    pub(crate) before_seal: bool,
 }
 
 /// The decision about a fetch.
@@ -111,7 +113,11 @@ impl<'a> Admission<'a> {
             (Some(_), Some(_)) => return Err(Refusal::OtherKey(identifier.clone())),
             (Some(key), None) => Some(key),
         };
-        Ok(Permit { within, claim })
+        Ok(Permit {
+            within,
+            claim,
+            before_seal: self.pipeline.is_closed_after_seal(identifier.as_str()),
+        })
     }
 
     /// Returns the name and the address of the registration of `identifier` if another machine than `sender` sent it.

@@ -177,6 +177,7 @@ impl Coordinator {
                 at: Some(self.shared.clock.now()),
             },
             within: permit.within,
+            before_seal: permit.before_seal,
         };
         let changes = match claim {
             Some(claim) => vec![claim, register],
@@ -460,6 +461,7 @@ impl Coordinator {
             RejectionReason::DifferentFacts(identifier) => Refusal::OtherFacts(identifier),
             RejectionReason::NoOverride(identifier) => Refusal::NoOverride(identifier),
             RejectionReason::DifferentKey(identifier) => Refusal::OtherKey(identifier),
+            RejectionReason::TooLate(identifier) => Refusal::TooLate(identifier),
             RejectionReason::Banned(identifier) => Refusal::Banned(identifier),
             RejectionReason::NoOnceValue(key) => Refusal::NotDrawn(key),
             RejectionReason::NotSealed(number) => Refusal::NotSealed(number),

@@ -130,6 +130,9 @@ pub struct Config {
     pub run_lease: Duration,
     /// The key that signs all payloads, if there is one.
     pub sign_key: Option<Arc<SigningKey>>,
+    /// Whether this server may seal with another spec than that of the newest generation, if other servers share the store.
+    /// Default: no.
+    pub adopt_spec: bool,
     /// The audit log for actions without a request. It may delay seals.
     pub audit_sink: Option<Arc<dyn AuditSink>>,
     /// The metrics to count in. One server has one.
@@ -144,6 +147,7 @@ impl Default for Config {
             value_bounds: ValueBounds::default(),
             run_lease: Duration::from_secs(15),
             sign_key: None,
+            adopt_spec: false,
             audit_sink: None,
             metrics: Arc::default(),
         }

@@ -41,7 +41,11 @@ use crate::{
 };
 use adopter::Adopter;
 use attempt::Attempt;
-use cfgsync_model::{Failure, FailureKind, Generation, NodeRegistration, Revision, Unmet};
+use cfgsync_model::{
+    Failure, FailureKind, Generation, GenerationNumber, NodeRegistration, Revision, Unmet,
+};
+use cfgsync_spec::Late;
+use cfgsync_store::SealCondition;
 use cfgsync_support::duration;
 use crash_mark::CrashMark;
 use evaluation::Evaluation;
@@ -299,7 +303,7 @@ impl Reconciler {
             // The reasons of a materializer that was not ready must not prevent its retry.
             Some(result) => result.retry().is_some_and(|(_, retry_at)| retry_at <= now),
         };
-        if !is_due {
+        if !is_due || self.has_other_spec() {
             self.turn.clear();
             return;
         }
@@ -323,8 +327,27 @@ impl Reconciler {
 
     fn seal(&mut self, seal: PendingSeal) {
         let audit_sink = self.config.audit_sink.clone();
-        self.sealer
-            .start(seal, self.shared.store.clone(), audit_sink);
+        let only_if = self.seal_condition(&seal);
+        let store = self.shared.store.clone();
+        self.sealer.start(seal, only_if, store, audit_sink);
+    }
+
+    /// Returns what must be as the render saw it. The first generation of a cluster that takes no node later has every node
+    /// that was acknowledged.
+    fn seal_condition(&self, seal: &PendingSeal) -> SealCondition {
+        let is_first = seal.served.generation.number == GenerationNumber(1);
+        let is_closed = self.pipeline.spec.late == Late::Refuse && !self.pipeline.is_static();
+        SealCondition {
+            registrations: (is_first && is_closed).then_some(seal.key.inputs.registrations),
+            same_spec: self.turn.has_others() && !self.config.adopt_spec,
+        }
+    }
+
+    /// Whether the newest generation comes from another spec, which another server has, so that this one does not render.
+    fn has_other_spec(&self) -> bool {
+        let newest = self.follower.state.generation();
+        let is_other = newest.is_some_and(|newest| newest.spec != self.pipeline.spec.digest);
+        is_other && self.turn.has_others() && !self.config.adopt_spec
     }
 
     fn render_job(&self, key: RenderKey) -> RenderJob {
@@ -492,6 +515,10 @@ impl Reconciler {
                 self.renderer.clear_result();
                 self.adopt(winner);
             }
+            SealAnswer::Outdated => {
+                self.audit(event, RenderOutcome::Failed("outdated"));
+                self.renderer.clear_result();
+            }
             SealAnswer::NotSealed {
                 unmet,
                 reason,
@@ -551,6 +578,8 @@ impl Reconciler {
             Unmet::Storing
         } else if self.adopter.is_running() {
             Unmet::Loading
+        } else if self.has_other_spec() {
+            Unmet::OtherSpec
         } else if self.turn.is_waiting() {
             Unmet::RenderingElsewhere
         } else {

@@ -50,8 +50,8 @@ use cfgsync_model::{
 };
 use cfgsync_spec::Spec;
 use cfgsync_store::{
-    Bounds, BoxFuture, CapacityExceeded, Change, Commit, CommitError, MemoryStore, SealOutcome,
-    StateGuard, Store,
+    Bounds, BoxFuture, CapacityExceeded, Change, Commit, CommitError, MemoryStore, SealCondition,
+    SealOutcome, StateGuard, Store,
 };
 use cfgsync_support::clock::{Timestamp, WallClock};
 use cfgsync_wire::{ClusterState, ErrorBody, LeaveBody, NodeState, ReceivedPayload};

@@ -22,8 +22,8 @@ use crate::{
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_store::{
-    BoxFuture, Change, Commit, CommitError, Database, Freshness, SealOutcome, ServerDescription,
-    ServerStatus, State, StateGuard, Store, shared_log,
+    BoxFuture, Change, Commit, CommitError, Database, Freshness, SealCondition, SealOutcome,
+    ServerDescription, ServerStatus, State, StateGuard, Store, shared_log,
 };
 
 /// A store on etcd. Dropping it ends its tasks and closes its connection.
@@ -190,7 +190,11 @@ impl Store for EtcdStore {
         })
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         Box::pin(async move {
             let before = {
                 let state = self.state();
@@ -199,14 +203,15 @@ impl Store for EtcdStore {
                 if generation.number != number.unwrap_or_default().next() {
                     let mut state = State::clone(&state);
                     let next = state.revision.next();
-                    return Ok(state.seal(generation, 1, next)?);
+                    return Ok(state.seal_if(generation, only_if, 1, next)?);
                 }
                 newest
             };
             let deadline = self.deadline();
             let parts = self.write_files(&generation, deadline).await?;
             let history = self.shared.config.history;
-            let entry = shared_log::encode_seal(&generation, before.as_deref(), history, &parts);
+            let entry =
+                shared_log::encode_seal(&generation, only_if, before.as_deref(), history, &parts);
             let (digest, (answer, answered)) = (generation.digest, oneshot::channel());
             self.shared.view().keep_own(generation);
             let request = Request::Seal(entry, parts, answer);

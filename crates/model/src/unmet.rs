@@ -104,6 +104,8 @@ pub enum Unmet {
     RenderFailed(String),
     /// The files are being rendered.
     Rendering,
+    /// The newest generation comes from another spec than this server has.
+    OtherSpec,
     /// Another server renders the files.
     RenderingElsewhere,
     /// The server waits for further changes: it renders at most once in this time.
@@ -227,6 +229,9 @@ impl fmt::Display for Unmet {
             ),
             Self::RenderFailed(reason) => write!(f, "render: the newest render failed: {reason}"),
             Self::Rendering => f.write_str("render: the server is rendering the files"),
+            Self::OtherSpec => f.write_str(
+                "spec: the newest generation comes from another spec than this server has; a server with that spec renders",
+            ),
             Self::RenderingElsewhere => {
                 f.write_str("render: another server is rendering the files")
             }

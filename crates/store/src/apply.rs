@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Bounds, CapacityExceeded, Change, Commit, NewReport, NodeOverride, RegisteredNode, Rejection,
-    RejectionReason, SealOutcome, State,
+    RejectionReason, SealCondition, SealOutcome, State,
     bounds::bytes_of,
     event::{Event, EventKind},
     payload_ages::UnchangedPayloads,
@@ -79,7 +79,13 @@ impl State {
                 registration,
                 origin,
                 within,
-            } => self.register(registration, origin, within, revision)?,
+                before_seal,
+            } => {
+                if before_seal {
+                    self.check_before_seal(&registration.identifier)?;
+                }
+                self.register(registration, origin, within, revision)?
+            }
             Change::Remove {
                 identifier,
                 only_if,
@@ -170,6 +176,14 @@ impl State {
             return Err(CapacityExceeded::Metadata { max_bytes });
         }
         Ok(bytes)
+    }
+
+    /// Checks that no generation is sealed, unless the node is registered.
+    fn check_before_seal(&self, identifier: &Identifier) -> Result<(), RejectionReason> {
+        if self.generation().is_some() && !self.registrations.contains_key(identifier) {
+            return Err(RejectionReason::TooLate(identifier.clone()));
+        }
+        Ok(())
     }
 
     fn register(
@@ -394,16 +408,31 @@ impl State {
         history: usize,
         revision: Revision,
     ) -> Result<SealOutcome, Rejection> {
-        let newest = self.generation().map(Arc::as_ref);
-        let unchanged = UnchangedPayloads::between(newest, &generation);
-        self.seal_with(generation, &unchanged, history, revision)
+        self.seal_if(generation, SealCondition::default(), history, revision)
     }
 
-    /// Like [`State::seal`], for a generation whose files may be absent. `unchanged` has the nodes whose payload is the
+    /// Seals as [`State::seal`] does, if `only_if` holds.
+    ///
+    /// # Errors
+    /// Fails as [`State::seal`] does.
+    pub fn seal_if(
+        &mut self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+        history: usize,
+        revision: Revision,
+    ) -> Result<SealOutcome, Rejection> {
+        let newest = self.generation().map(Arc::as_ref);
+        let unchanged = UnchangedPayloads::between(newest, &generation);
+        self.seal_with(generation, only_if, &unchanged, history, revision)
+    }
+
+    /// Like [`State::seal_if`], for a generation whose files may be absent. `unchanged` has the nodes whose payload is the
     /// same as in the newest generation.
     pub(crate) fn seal_with(
         &mut self,
         generation: Arc<Generation>,
+        only_if: SealCondition,
         unchanged: &UnchangedPayloads,
         history: usize,
         revision: Revision,
@@ -427,6 +456,9 @@ impl State {
                     reason: RejectionReason::NotFirstGeneration(generation.number),
                 }),
             };
+        }
+        if !self.holds(only_if, &generation) {
+            return Ok(SealOutcome::Outdated);
         }
         let sealed = EventKind::GenerationSealed {
             generation: generation.number,
@@ -452,6 +484,20 @@ impl State {
         }
         self.commit(vec![(at, sealed)], revision);
         Ok(SealOutcome::Won)
+    }
+}
+
+impl State {
+    /// Whether everything is as the render of `generation` saw it, as far as `only_if` says.
+    fn holds(&self, only_if: SealCondition, generation: &Generation) -> bool {
+        let SealCondition {
+            registrations,
+            same_spec,
+        } = only_if;
+        let is_complete = registrations.is_none_or(|seen| seen == self.registrations_revision);
+        let newest = self.generation();
+        let is_other_spec = newest.is_some_and(|newest| newest.spec != generation.spec);
+        is_complete && !(same_spec && is_other_spec)
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Change {
         origin: Origin,
         /// The bounds that the registration must fit in.
         within: Bounds,
+        /// Whether a node that is not registered is rejected once a generation is sealed.
+        before_seal: bool,
     },
     /// Removes a registered node and forgets its delivery. Rejected if the node is not registered. An input.
     Remove {
@@ -117,6 +119,7 @@ impl Change {
             registration,
             origin: Origin::default(),
             within: Bounds::NONE,
+            before_seal: false,
         }
     }
 
@@ -190,6 +193,18 @@ pub enum SealOutcome {
     Won,
     /// Another generation was sealed first. This is the newest one.
     Lost(Arc<Generation>),
+    /// A [`SealCondition`] does not hold. Nothing was changed. The caller renders the newest state.
+    Outdated,
+}
+
+/// What must be as the render saw it, so that a generation is sealed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SealCondition {
+    /// The newest change of a registration, for the first generation of a cluster that takes no node later. Then the
+    /// generation has every node that was acknowledged.
+    pub registrations: Option<Revision>,
+    /// Whether the newest generation must come from the same spec. Servers with different specs do not seal in turn then.
+    pub same_spec: bool,
 }
 
 /// The reason why a batch or a seal was not acknowledged.
@@ -235,6 +250,9 @@ pub enum RejectionReason {
     /// A change of a value or an alias is not allowed.
     #[error(transparent)]
     Value(#[from] ValueRejection),
+    /// A generation is sealed, and takes no further node.
+    #[error("{0} is too late: a generation is sealed")]
+    TooLate(Identifier),
     /// An operator has banned the node.
     #[error("{0} is banned")]
     Banned(Identifier),

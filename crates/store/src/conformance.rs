@@ -67,6 +67,9 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     seals::repeated_seal_is_won(&*one().await).await;
     seals::equal_files_with_other_drawn_values_lose(&*one().await).await;
     seals::first_generation_has_number_one(&*one().await).await;
+    seals::seal_can_require_that_no_registration_changed(&*one().await).await;
+    seals::seal_can_require_the_spec_of_the_newest_generation(&*one().await).await;
+    seals::registration_can_require_that_nothing_is_sealed(&*one().await).await;
     seals::history_is_bounded(&*one().await).await;
     concurrency::concurrent_registrations_are_all_kept(make().await).await;
     concurrency::writer_reads_its_own_writes(make().await).await;

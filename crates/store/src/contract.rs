@@ -7,8 +7,8 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    Change, Commit, CommitError, Database, Freshness, SealOutcome, ServerDescription, ServerStatus,
-    StateGuard,
+    Change, Commit, CommitError, Database, Freshness, SealCondition, SealOutcome,
+    ServerDescription, ServerStatus, StateGuard,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
@@ -42,12 +42,25 @@ pub trait Store: Send + Sync + 'static {
     /// Fails with a [`CommitError`].
     fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>>;
 
-    /// Seals `generation` as the newest one if its number directly follows the newest number (compare-and-set).
+    /// Seals `generation` as the newest one if its number directly follows the newest number (compare-and-set), and if
+    /// `only_if` holds.
     ///
     /// # Errors
     /// Fails with a [`CommitError`]. After [`CommitError::Unknown`] the caller may seal the same generation again. If the
     /// first request took effect, the second one answers [`SealOutcome::Won`].
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>>;
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>>;
+
+    /// Seals `generation` as [`Store::seal_if`] does, without a condition.
+    ///
+    /// # Errors
+    /// Fails as [`Store::seal_if`] does.
+    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        self.seal_if(generation, SealCondition::default())
+    }
 
     /// Returns a file that the caller may write while it renders, and finds again after a restart. A store whose state
     /// does not survive a restart has none.

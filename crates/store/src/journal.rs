@@ -58,8 +58,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use contents::DirectoryContents;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealOutcome, State,
-    StateGuard, Store, StoreError,
+    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealCondition,
+    SealOutcome, State, StateGuard, Store, StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
@@ -220,7 +220,11 @@ impl Store for JournalStore {
         })
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         Box::pin(async move {
             let state = self.state();
             let newest = state.generation().map(|newest| newest.number);
@@ -228,11 +232,11 @@ impl Store for JournalStore {
                 // The files of this generation are not stored, so it must not win, even if its number follows a concurrent seal.
                 let mut state = State::clone(&state);
                 let next = state.revision.next();
-                return Ok(state.seal(generation, 1, next)?);
+                return Ok(state.seal_if(generation, only_if, 1, next)?);
             }
             drop(state);
             let pending = self.write_files(generation.clone()).await?;
-            let sealed = self.submit(Request::Seal(generation)).await;
+            let sealed = self.submit(Request::Seal(generation, only_if)).await;
             drop(pending);
             match sealed? {
                 Response::Sealed(outcome) => Ok(outcome),

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealOutcome, State,
-    StateGuard, Store, StoreError,
+    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealCondition,
+    SealOutcome, State, StateGuard, Store, StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
@@ -100,8 +100,13 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(applied.map_err(CommitError::from)))
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        let sealed = self.write(|state, revision| state.seal(generation, self.history, revision));
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        let sealed = self
+            .write(|state, revision| state.seal_if(generation, only_if, self.history, revision));
         Box::pin(std::future::ready(sealed.map_err(CommitError::from)))
     }
 }

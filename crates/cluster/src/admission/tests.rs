@@ -293,7 +293,8 @@ fn node_limit_does_not_apply_to_expected_nodes() {
             decision,
             Ok(Permit {
                 within,
-                claim: None
+                claim: None,
+                before_seal: false,
             }),
             "{name} {node_name}"
         );

@@ -12,7 +12,7 @@ use crate::{
     view::ServedGeneration,
 };
 use cfgsync_model::{Generation, Unmet};
-use cfgsync_store::{CommitError, SealOutcome, Store};
+use cfgsync_store::{CommitError, SealCondition, SealOutcome, Store};
 use cfgsync_support::duration;
 
 /// The pause before a failed seal is retried.
@@ -47,6 +47,8 @@ pub(super) enum SealAnswer {
     Won,
     /// Another generation, the value, was sealed first.
     Lost(Arc<Generation>),
+    /// The state or the spec in force has changed since the render. Nothing is sealed.
+    Outdated,
     /// The generation is not known to be sealed. The same generation is retried.
     NotSealed {
         /// The reason that waiting nodes get.
@@ -75,12 +77,13 @@ impl Sealer {
     pub(super) fn start(
         &mut self,
         seal: PendingSeal,
+        only_if: SealCondition,
         store: Arc<dyn Store>,
         audit_sink: Option<Arc<dyn AuditSink>>,
     ) {
         let generation = seal.served.generation.clone();
         let span = tracing::debug_span!("seal", generation = %generation.number);
-        let answer = ask(generation, store, audit_sink).instrument(span);
+        let answer = ask(generation, only_if, store, audit_sink).instrument(span);
         self.running = Some(RunningSeal {
             seal,
             started: Instant::now(),
@@ -102,6 +105,7 @@ impl Sealer {
 
 async fn ask(
     generation: Arc<Generation>,
+    only_if: SealCondition,
     store: Arc<dyn Store>,
     audit_sink: Option<Arc<dyn AuditSink>>,
 ) -> SealAnswer {
@@ -114,9 +118,10 @@ async fn ask(
             slug: None,
         };
     }
-    match store.seal(generation).await {
+    match store.seal_if(generation, only_if).await {
         Ok(SealOutcome::Won) => SealAnswer::Won,
         Ok(SealOutcome::Lost(winner)) => SealAnswer::Lost(winner),
+        Ok(SealOutcome::Outdated) => SealAnswer::Outdated,
         Err(CommitError::Unknown(reason)) => unknown(&reason),
         Err(error @ (CommitError::Unavailable(_) | CommitError::Rejected(_))) => {
             SealAnswer::NotSealed {

@@ -25,6 +25,11 @@ impl Turn {
         }
     }
 
+    /// Whether other servers write to the same store.
+    pub(super) fn has_others(&self) -> bool {
+        self.is_ours.is_some()
+    }
+
     /// Whether a render that is due may begin.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
         let is_ours = self.is_ours.as_ref().is_none_or(|turn| *turn.borrow());

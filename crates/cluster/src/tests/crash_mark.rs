@@ -30,8 +30,12 @@ impl Store for MarkedStore {
         self.inner.apply(changes)
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        self.inner.seal(generation)
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        self.inner.seal_if(generation, only_if)
     }
 
     fn crash_mark(&self) -> Option<PathBuf> {

@@ -28,8 +28,12 @@ impl Store for SharedStore {
         self.inner.apply(changes)
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        self.inner.seal(generation)
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        self.inner.seal_if(generation, only_if)
     }
 
     fn render_turn(&self) -> Option<watch::Receiver<bool>> {

@@ -55,7 +55,11 @@ impl Store for ScriptedStore {
         }
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let script = self.seals.lock().unwrap().pop_front();
         Box::pin(async move {
@@ -66,13 +70,13 @@ impl Store for ScriptedStore {
                 Some(Seal::Unavailable) => Err(CommitError::Unavailable("no quorum".to_owned())),
                 Some(Seal::Wait) => {
                     self.proceed.notified().await;
-                    self.inner.seal(generation).await
+                    self.inner.seal_if(generation, only_if).await
                 }
                 Some(Seal::Unconfirmed) => {
-                    self.inner.seal(generation).await?;
+                    self.inner.seal_if(generation, only_if).await?;
                     Err(unknown())
                 }
-                None => self.inner.seal(generation).await,
+                None => self.inner.seal_if(generation, only_if).await,
             }
         })
     }

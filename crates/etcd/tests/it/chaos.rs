@@ -126,7 +126,7 @@ async fn run_one(store: &dyn Store, operation: &Operation) -> Answer {
             let generation = conformance::generation(*number, &mark.to_string());
             return match store.seal(generation).await {
                 Ok(SealOutcome::Won) => Answer::Done(Revision(0)),
-                Ok(SealOutcome::Lost(_)) => Answer::Unchanged,
+                Ok(SealOutcome::Lost(_) | SealOutcome::Outdated) => Answer::Unchanged,
                 Err(CommitError::Unknown(_)) => Answer::Unknown,
                 Err(CommitError::Rejected(_) | CommitError::Unavailable(_)) => Answer::Refused,
             };

@@ -39,6 +39,7 @@ fn generation(instance: Instance, number: u64, nodes: &[&str]) -> Arc<Generation
         shared: Arc::new(shared),
         seats: Arc::new(BTreeMap::new()),
         once: Arc::default(),
+        provenance: Arc::default(),
     })
 }
 

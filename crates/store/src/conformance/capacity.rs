@@ -12,6 +12,7 @@ fn register_within(name: &str, text: &str, within: Bounds) -> Vec<Change> {
         origin: Origin::default(),
         registration,
         within,
+        before_seal: false,
     }]
 }
 

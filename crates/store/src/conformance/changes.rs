@@ -62,6 +62,7 @@ fn register_from(joiner: u8, ip: &str) -> (Origin, Vec<Change>) {
         registration: node("a", ip),
         origin,
         within: Bounds::NONE,
+        before_seal: false,
     };
     (origin, vec![register])
 }

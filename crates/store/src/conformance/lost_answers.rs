@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::{accepted, claim, generation, id, node, rejected, remove};
 use crate::{
-    BoxFuture, Change, Commit, CommitError, RejectionReason, SealOutcome, StateGuard, Store,
+    BoxFuture, Change, Commit, CommitError, RejectionReason, SealCondition, SealOutcome,
+    StateGuard, Store,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
@@ -60,8 +61,12 @@ impl<S: Store> Store for LostAnswers<S> {
         Box::pin(async { self.answer(self.store.apply(changes).await) })
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        Box::pin(async { self.answer(self.store.seal(generation).await) })
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        Box::pin(async move { self.answer(self.store.seal_if(generation, only_if).await) })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Handles, accepted, catch_up, generation};
-use crate::{CommitError, RejectionReason, SealOutcome, Store};
-use cfgsync_model::{Generation, GenerationNumber};
+use super::{Handles, accepted, apply, catch_up, generation, id, node, register, rejected, remove};
+use crate::{Bounds, Change, CommitError, RejectionReason, SealCondition, SealOutcome, Store};
+use cfgsync_model::{Digest, Generation, GenerationNumber, Origin, Revision};
 
 async fn win(store: &impl Store, generation: Arc<Generation>) {
     let outcome = accepted(store.seal(generation).await);
@@ -15,7 +15,7 @@ async fn win(store: &impl Store, generation: Arc<Generation>) {
 async fn lose(store: &impl Store, generation: Arc<Generation>) -> Arc<Generation> {
     match accepted(store.seal(generation).await) {
         SealOutcome::Lost(newest) => newest,
-        SealOutcome::Won => panic!("expected the seal to lose"),
+        outcome => panic!("expected the seal to lose, got {outcome:?}"),
     }
 }
 
@@ -41,6 +41,7 @@ pub(super) async fn one_of_many_concurrent_seals_wins<S: Store>(handles: Handles
                 assert_eq!(mine, sealed);
             }
             SealOutcome::Lost(winner) => assert_eq!(winner.digest, sealed),
+            SealOutcome::Outdated => panic!("the seal has no condition"),
         }
     }
     assert_eq!(won, 1);
@@ -91,4 +92,67 @@ pub(super) async fn history_is_bounded(store: &impl Store) {
     let state = store.state();
     let kept: Vec<u64> = state.generations.iter().map(|g| g.number.0).collect();
     assert_eq!(kept, [3, 4, 5]);
+}
+
+/// A first generation with this condition has every node that was acknowledged.
+pub(super) async fn seal_can_require_that_no_registration_changed(store: &impl Store) {
+    let only_if = |registrations| SealCondition {
+        registrations: Some(registrations),
+        same_spec: false,
+    };
+    let seen = register(store, "a", "10.0.0.1").await.revision;
+    apply(store, vec![remove("a")]).await;
+    let removed = store.state().registrations_revision;
+    let first = generation(1, "one");
+    for outdated in [Revision(0), seen] {
+        let outcome = accepted(store.seal_if(first.clone(), only_if(outdated)).await);
+        assert!(matches!(outcome, SealOutcome::Outdated), "{outcome:?}");
+    }
+    assert!(store.state().generation().is_none());
+    let outcome = accepted(store.seal_if(first.clone(), only_if(removed)).await);
+    assert!(matches!(outcome, SealOutcome::Won), "{outcome:?}");
+    // A repeated request has taken effect, whatever has changed since.
+    register(store, "b", "10.0.0.2").await;
+    let outcome = accepted(store.seal_if(first, only_if(removed)).await);
+    assert!(matches!(outcome, SealOutcome::Won), "{outcome:?}");
+}
+
+pub(super) async fn seal_can_require_the_spec_of_the_newest_generation(store: &impl Store) {
+    let same_spec = SealCondition {
+        registrations: None,
+        same_spec: true,
+    };
+    let of_spec = |number, spec: &str| {
+        Arc::new(Generation {
+            spec: Digest::of(spec.as_bytes()),
+            ..Generation::clone(&generation(number, &number.to_string()))
+        })
+    };
+    for (number, spec, is_won) in [(1, "x", true), (2, "y", false), (2, "x", true)] {
+        let outcome = accepted(store.seal_if(of_spec(number, spec), same_spec).await);
+        assert_eq!(matches!(outcome, SealOutcome::Won), is_won, "{outcome:?}");
+    }
+    let outcome = accepted(store.seal(of_spec(3, "y")).await);
+    assert!(matches!(outcome, SealOutcome::Won), "{outcome:?}");
+}
+
+/// Under `late: refuse`, a node that registers while a generation is sealed is in it or is rejected.
+pub(super) async fn registration_can_require_that_nothing_is_sealed(store: &impl Store) {
+    let early = |name: &str, ip: &str| {
+        vec![Change::Register {
+            registration: node(name, ip),
+            origin: Origin::default(),
+            within: Bounds::NONE,
+            before_seal: true,
+        }]
+    };
+    apply(store, early("a", "10.0.0.1")).await;
+    accepted(store.seal(generation(1, "one")).await);
+    let too_late = RejectionReason::TooLate(id("b"));
+    assert_eq!(rejected(store, early("b", "10.0.0.2")).await, (0, too_late));
+    let commit = apply(store, early("a", "10.0.0.3")).await;
+    assert!(
+        commit.is_changed(),
+        "a registered node may change its facts"
+    );
 }

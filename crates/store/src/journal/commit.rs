@@ -21,7 +21,7 @@ use super::{
     snapshot::{self, Instances, SNAPSHOT},
 };
 use crate::{
-    Change, Commit, CommitError, EventBounds, Relocation, SealOutcome, State,
+    Change, Commit, CommitError, EventBounds, Relocation, SealCondition, SealOutcome, State,
     payload_ages::UnchangedPayloads,
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
@@ -37,7 +37,7 @@ const FRAME_OVERHEAD_BYTES: usize = frame::HEAD_BYTES + 20;
 pub(super) enum Request {
     Apply(Vec<Change>),
     /// The files of the generation are durable already.
-    Seal(Arc<Generation>),
+    Seal(Arc<Generation>, SealCondition),
 }
 
 /// The successful result of a [`Request`].
@@ -339,7 +339,7 @@ impl FrameBuilder {
                 entry::write(&mut self.commits, &CommitEntry::of_changes(next, &changes));
                 self.state.apply(changes, next).map(Response::Applied)
             }
-            Request::Seal(generation) => {
+            Request::Seal(generation, only_if) => {
                 let newest = self.state.generation().map(Arc::as_ref);
                 let seal = SealEntry::of(&generation, newest, self.history);
                 let unchanged = UnchangedPayloads::between(newest, &generation);
@@ -347,7 +347,7 @@ impl FrameBuilder {
                 let entry = CommitEntry::of_seal(next, seal, &unchanged, provenance);
                 entry::write(&mut self.commits, &entry);
                 let (state, history) = (&mut self.state, self.history);
-                let sealed = state.seal_with(generation, &unchanged, history, next);
+                let sealed = state.seal_with(generation, only_if, &unchanged, history, next);
                 sealed.map(Response::Sealed)
             }
         };

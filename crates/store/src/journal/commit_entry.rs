@@ -14,7 +14,7 @@ use super::{
     scalar_entry::{BytesEntry, TimestampEntry},
     value_entry::ValueChangeEntry,
 };
-use crate::{Bounds, Change, SealOutcome, State, payload_ages::UnchangedPayloads};
+use crate::{Bounds, Change, SealCondition, SealOutcome, State, payload_ages::UnchangedPayloads};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Provenance, Revision};
 use cfgsync_support::clock::Timestamp;
 
@@ -157,8 +157,13 @@ pub(super) fn replay_seal(
     let mut generation = seal.generation(state.generation().map(Arc::as_ref))?;
     generation.provenance = Arc::new(provenance);
     let (generation, history) = (Arc::new(generation), seal.history as usize);
-    match state.seal_with(generation, unchanged, history, revision) {
+    // Its condition held when it was written.
+    let only_if = SealCondition::default();
+    match state.seal_with(generation, only_if, unchanged, history, revision) {
         Ok(SealOutcome::Won) => Ok(()),
+        Ok(SealOutcome::Outdated) => Err(DecodeError::Other(
+            "a seal without a condition is outdated".to_owned(),
+        )),
         Ok(SealOutcome::Lost(newest)) => Err(DecodeError::Other(format!(
             "generation {} follows generation {}",
             seal.number, newest.number
@@ -225,6 +230,7 @@ impl<'a> ChangeEntry<'a> {
                 registration: node.registration()?,
                 origin: origin.origin()?,
                 within: Bounds::NONE,
+                before_seal: false,
             }),
             Self::Remove(identifier) => remove(identifier),
             Self::Override(identifier, files) => set_override(identifier, files),

@@ -13,7 +13,13 @@ use cfgsync_model::{JoinerId, WriteMode};
 #[derive(Serialize, Deserialize)]
 pub(super) enum ConditionEntry<'a> {
     None,
-    /// The bounds of a registration, a claim of a name or a ban.
+    /// The bounds of a registration, and whether it is rejected after the first seal.
+    Register {
+        nodes_max: u64,
+        metadata_total_max_bytes: u64,
+        before_seal: bool,
+    },
+    /// The bounds of a claim of a name or of a ban.
     Within {
         nodes_max: u64,
         metadata_total_max_bytes: u64,
@@ -47,9 +53,16 @@ pub(super) enum WriteModeEntry {
 impl<'a> ConditionEntry<'a> {
     pub(super) fn of(change: &'a Change) -> Self {
         match change {
-            Change::Register { within, .. }
-            | Change::Claim { within, .. }
-            | Change::Ban { within, .. } => Self::Within {
+            Change::Register {
+                within,
+                before_seal,
+                ..
+            } => Self::Register {
+                nodes_max: within.nodes_max as u64,
+                metadata_total_max_bytes: within.metadata_total_max_bytes as u64,
+                before_seal: *before_seal,
+            },
+            Change::Claim { within, .. } | Change::Ban { within, .. } => Self::Within {
                 nodes_max: within.nodes_max as u64,
                 metadata_total_max_bytes: within.metadata_total_max_bytes as u64,
             },
@@ -97,13 +110,29 @@ impl<'a> ConditionEntry<'a> {
     pub(super) fn added_to(self, mut change: Change) -> Result<Change, DecodeError> {
         match (self, &mut change) {
             (
+                Self::Register {
+                    nodes_max,
+                    metadata_total_max_bytes,
+                    before_seal: is_before,
+                },
+                Change::Register {
+                    within,
+                    before_seal,
+                    ..
+                },
+            ) => {
+                *within = Bounds {
+                    nodes_max: limit(nodes_max),
+                    metadata_total_max_bytes: limit(metadata_total_max_bytes),
+                };
+                *before_seal = is_before;
+            }
+            (
                 Self::Within {
                     nodes_max,
                     metadata_total_max_bytes,
                 },
-                Change::Register { within, .. }
-                | Change::Claim { within, .. }
-                | Change::Ban { within, .. },
+                Change::Claim { within, .. } | Change::Ban { within, .. },
             ) => {
                 *within = Bounds {
                     nodes_max: limit(nodes_max),

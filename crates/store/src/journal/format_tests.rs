@@ -167,7 +167,9 @@ fn written() -> (SimulatedDisk, Arc<State>) {
     };
     let seal = |journal: &mut Journal, generation: Arc<Generation>| {
         let _pending = journal.generations().write(&generation).unwrap();
-        journal.commit(vec![Request::Seal(generation)]).unwrap();
+        journal
+            .commit(vec![Request::Seal(generation, SealCondition::default())])
+            .unwrap();
         journal.maintain(true).unwrap();
     };
     let claimed = |name: &str| Change::Claim {

@@ -30,7 +30,9 @@ struct Used {
 fn seal(journal: &mut Journal, salt: u64) {
     let generation = generation(&journal.state, salt);
     let pending = journal.generations().write(&generation).unwrap();
-    journal.commit(vec![Request::Seal(generation)]).unwrap();
+    journal
+        .commit(vec![Request::Seal(generation, SealCondition::default())])
+        .unwrap();
     drop(pending);
     journal.maintain(true).unwrap();
 }

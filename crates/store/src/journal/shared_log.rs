@@ -19,7 +19,10 @@ use super::{
     scalar_entry::BytesEntry,
     snapshot,
 };
-use crate::{Change, EventBounds, Rejection, SealOutcome, State, payload_ages::UnchangedPayloads};
+use crate::{
+    Change, EventBounds, Rejection, SealCondition, SealOutcome, State,
+    payload_ages::UnchangedPayloads,
+};
 use cfgsync_model::{Digest, Generation, GenerationNumber, Instance, Revision};
 
 /// The reason why bytes of a shared log cannot be decoded.
@@ -40,6 +43,7 @@ enum ProposalEntry<'a> {
     Seal {
         #[serde(borrow)]
         seal: SealEntry<'a>,
+        only_if: SealConditionEntry,
         #[serde(borrow)]
         unchanged: BytesEntry<'a>,
         /// How it came about.
@@ -48,6 +52,13 @@ enum ProposalEntry<'a> {
         /// The digests of the parts that together are the files.
         parts: Vec<[u8; 32]>,
     },
+}
+
+/// The condition of a seal.
+#[derive(Serialize, Deserialize)]
+struct SealConditionEntry {
+    registrations: Option<u64>,
+    same_spec: bool,
 }
 
 /// A decoded entry of the log.
@@ -108,6 +119,7 @@ pub fn join_batches(batches: &[Vec<u8>]) -> Vec<u8> {
 /// `history` is the number of generations that are kept.
 pub fn encode_seal(
     generation: &Generation,
+    only_if: SealCondition,
     before: Option<&Generation>,
     history: usize,
     parts: &[Digest],
@@ -116,6 +128,10 @@ pub fn encode_seal(
     let mut bytes = Vec::new();
     let proposal = ProposalEntry::Seal {
         seal: SealEntry::of(generation, before, history),
+        only_if: SealConditionEntry {
+            registrations: only_if.registrations.map(|revision| revision.0),
+            same_spec: only_if.same_spec,
+        },
         unchanged: BytesEntry(&unchanged.bits),
         provenance: ProvenanceEntry::of(&generation.provenance),
         parts: parts.iter().map(|part| *part.as_bytes()).collect(),
@@ -171,6 +187,7 @@ impl State {
     ) -> Result<Result<SealOutcome, Rejection>, SharedLogError> {
         let ProposalEntry::Seal {
             seal,
+            only_if,
             unchanged,
             provenance,
             ..
@@ -195,8 +212,12 @@ impl State {
         let unchanged = UnchangedPayloads {
             bits: unchanged.0.to_vec(),
         };
-        let generation = Arc::new(generation);
-        Ok(self.seal_with(generation, &unchanged, seal.history as usize, revision))
+        let only_if = SealCondition {
+            registrations: only_if.registrations.map(Revision),
+            same_spec: only_if.same_spec,
+        };
+        let (generation, history) = (Arc::new(generation), seal.history as usize);
+        Ok(self.seal_with(generation, only_if, &unchanged, history, revision))
     }
 }
 

@@ -181,7 +181,10 @@ impl Expected {
             Err(WriteError::NotSynced { .. }) => return false,
         };
         self.contents.push(contents_of(&after));
-        let Some(answers) = self.commit(journal, vec![Request::Seal(generation.clone())]) else {
+        let Some(answers) = self.commit(
+            journal,
+            vec![Request::Seal(generation.clone(), SealCondition::default())],
+        ) else {
             return false;
         };
         if let [Ok(Response::Sealed(SealOutcome::Won))] = &answers[..] {

@@ -368,6 +368,7 @@ mod tests {
             registration: NodeRegistration::new("a", [10, 0, 0, 1]).unwrap(),
             origin,
             within: Bounds::NONE,
+            before_seal: false,
         };
         state.apply(vec![register], Revision(1)).unwrap();
         let instance = Instance::from_bytes([1; 16]);

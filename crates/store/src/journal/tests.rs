@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     BoxFuture, Change, Commit, CommitError, Event, EventBounds, PublishedState, Relocation,
-    SealOutcome, State, StateGuard, Store,
+    SealCondition, SealOutcome, State, StateGuard, Store,
     conformance::{self, values},
 };
 use cfgsync_model::{
@@ -70,8 +70,12 @@ impl Store for TemporaryJournal {
         self.journal.apply(changes)
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        self.journal.seal(generation)
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        self.journal.seal_if(generation, only_if)
     }
 }
 
@@ -128,8 +132,16 @@ impl Store for RestartingJournal {
         Box::pin(self.change(async move |journal: &JournalStore| journal.apply(changes).await))
     }
 
-    fn seal(&self, generation: Arc<Generation>) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        Box::pin(self.change(async move |journal: &JournalStore| journal.seal(generation).await))
+    fn seal_if(
+        &self,
+        generation: Arc<Generation>,
+        only_if: SealCondition,
+    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
+        Box::pin(
+            self.change(async move |journal: &JournalStore| {
+                journal.seal_if(generation, only_if).await
+            }),
+        )
     }
 }
 
