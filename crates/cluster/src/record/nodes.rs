@@ -170,7 +170,9 @@ impl Window<'_> {
                     nodes.entry(identifier.clone()).or_default().has_older = true;
                 }
                 EventKind::NodeRemoved { identifier } if event.revision <= self.inputs() => {
-                    nodes.remove(identifier);
+                    if let Some(node) = nodes.get_mut(identifier) {
+                        node.has_older = false;
+                    }
                 }
                 EventKind::PhaseReported {
                     identifier,
