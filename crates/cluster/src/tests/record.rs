@@ -202,14 +202,16 @@ async fn history_that_has_lost_the_beginning_says_so() {
         cluster.add(name).await;
         cluster.evaluated(name).await;
     }
-    cluster.files("a").await;
+    for name in ["a", "b", "c"] {
+        cluster.files(name).await;
+    }
     pass(1).await;
     let record = cluster.record(None).unwrap();
     assert!(!record.complete);
-    assert!(
-        named(&record, "b").registered_at.is_some(),
-        "the state has it"
-    );
+    // The state has these times.
+    let (a, b) = (named(&record, "a"), named(&record, "b"));
+    assert!(a.delivered_at.is_some() && b.delivered_at.is_some());
+    assert!(b.registered_at.is_some());
 }
 
 #[tokio::test(start_paused = true)]
