@@ -174,6 +174,8 @@ async fn node_that_keeps_an_older_generation_is_behind_and_has_not_failed() {
     let cluster = start_timed(store(), "ready: {nodes: 1}");
     cluster.add("a").await;
     cluster.files("a").await;
+    // No file shows this value, so it does not lead to the next generation.
+    cluster.set("prod/unread", "1").await;
     pass(2).await;
     cluster.add("b").await;
     cluster.files("b").await;
