@@ -460,6 +460,7 @@ async fn provenance_of_a_seal_and_times_of_deliveries_come_back_after_a_restart(
             .unwrap();
         let delivered = events.find(|event| event.kind.name() == "delivered");
         assert_eq!(delivered.unwrap().at, Some(at));
+        assert_eq!(state.delivery_times["a"], (GenerationNumber(2), at));
     };
     drop(journal);
     let journal = open();
