@@ -108,9 +108,9 @@ pub(crate) async fn run(args: FollowArgs, target: Arc<Target>) -> anyhow::Result
     );
 
     let start = Reading::take(common.server_pid);
-    let mut to_each_ms = Vec::new();
+    let (mut to_each_ms, mut p99_ms) = (Vec::new(), Vec::new());
     for change in 0..args.changes {
-        let sent = Instant::now();
+        let (sent, first) = (Instant::now(), to_each_ms.len());
         set(&mut writer, READ_KEY, change).await?;
         for arrived in 0..common.nodes {
             let limit = Duration::from_secs_f64(common.request_timeout);
@@ -120,6 +120,8 @@ pub(crate) async fn run(args: FollowArgs, target: Arc<Target>) -> anyhow::Result
             ensure!(is_payload, "a held request failed at change {change}");
             to_each_ms.push(round(at.duration_since(sent).as_secs_f64() * 1e3));
         }
+        let of_change = Summary::of(to_each_ms[first..].to_vec());
+        p99_ms.extend(of_change.map(|summary| summary.p99));
         next_round.send_replace(());
         sleep(Duration::from_secs_f64(args.pause_seconds)).await;
     }
@@ -146,7 +148,9 @@ pub(crate) async fn run(args: FollowArgs, target: Arc<Target>) -> anyhow::Result
         "changes": args.changes,
         "unread_value_ms": Summary::of(unread_ms),
         "render_ms": round((after.render_seconds - unread.render_seconds) * 1e3 / renders),
+        "seal_ms": round((after.seal_seconds - unread.seal_seconds) * 1e3 / renders),
         "value_to_each_node_ms": Summary::of(to_each_ms),
+        "p99_of_each_value_ms": Summary::of(p99_ms),
         "changing": changing,
     }))
 }
@@ -186,6 +190,7 @@ struct Metrics {
     generation: f64,
     renders: f64,
     render_seconds: f64,
+    seal_seconds: f64,
 }
 
 async fn metrics(client: &mut Client) -> anyhow::Result<Metrics> {
@@ -200,5 +205,6 @@ async fn metrics(client: &mut Client) -> anyhow::Result<Metrics> {
         generation: number("cfgsync_generation ")?,
         renders: number("cfgsync_render_seconds_count ")?,
         render_seconds: number("cfgsync_render_seconds_sum ")?,
+        seal_seconds: number("cfgsync_seal_seconds_sum ")?,
     })
 }

@@ -751,3 +751,41 @@ fn restart_ends_the_whole_process_group_of_the_command() {
     let pid = Pid::from_raw(second.trim().parse().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
 }
+
+/// Otherwise the lease would have to be longer than `--check-timeout`.
+#[test]
+fn lease_is_renewed_while_a_check_runs() {
+    let cluster = Cluster::new("one");
+    let leased = spec("one", &[]).replace("ready:", "lease: 1s\nready:");
+    cluster.sandbox.put("cluster.yaml", &leased);
+    cluster.server.signal(Signal::HUP);
+    let pipe = cluster.sandbox.pipe("pipe");
+    let check = "grep -q one $CFGSYNC_STAGED/config || cat pipe";
+    let mut node = cluster.follow(&["--check", check, "--check-timeout", "1m"]);
+    cluster
+        .sandbox
+        .put("cluster.yaml", &leased.replace("one", "two"));
+    cluster.server.signal(Signal::HUP);
+    // This open returns once the check opens the pipe. The check then blocks in its read.
+    let writer = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+    let renewed = "cfgsync_requests_total{route=\"/v1/nodes/{id}/lease\",status=\"200\"} ";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let metrics = cluster
+            .server
+            .send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(renewed));
+        // So many renewals take longer than the lease.
+        if count.is_some_and(|count| count.trim().parse::<u32>().unwrap() >= 5) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+    }
+    assert_eq!(
+        cluster.sandbox.registered(&cluster.server.url),
+        ["node-1".to_owned()]
+    );
+    drop(writer);
+    node.log_until("wrote node-1/config");
+    assert_eq!(cluster.config(), "two");
+}

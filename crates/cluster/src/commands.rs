@@ -496,9 +496,11 @@ impl Coordinator {
     /// Continues a roll-out that is stopped. Nodes that have failed or are late are no longer waited for.
     ///
     /// # Errors
-    /// Fails if no roll-out is running, or if the store does not acknowledge the change.
+    /// Fails if no roll-out is running or stopped, or if the store does not acknowledge the change.
     pub async fn resume_rollout(&self) -> Result<(), Refusal> {
-        let generation = self.running_rollout()?;
+        // A stop counts for the next generation even if all nodes have been handed this one.
+        let stopped = self.shared.store.state().stopped_rollout;
+        let generation = stopped.map_or_else(|| self.running_rollout(), Ok)?;
         let is_stopped = false;
         let change = Change::StopRollout {
             generation,

@@ -9,6 +9,7 @@ use crate::{
     AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
     metrics::Expiries,
     projection::{self, ClusterFacts, NodeFacts},
+    record::{self, RecordSource},
     view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
@@ -16,7 +17,7 @@ use cfgsync_store::{RegisteredNode, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, EncodedPayload, ErrorBody, GenerationBody, GenerationEntry,
-    NodeBody, NodeEntry, NodeState, PayloadEncoder, RolloutBody,
+    NodeBody, NodeEntry, NodeState, PayloadEncoder, RecordBody, RolloutBody,
 };
 
 /// The longest time that a query waits for the evaluation of the newest inputs.
@@ -271,6 +272,21 @@ impl Coordinator {
         Some(GenerationBody::of(generation))
     }
 
+    /// Returns the flight record of a generation, or of the newest one. Without any generation, it is about the attempt to
+    /// reach the first one. `None` if the generation is not kept.
+    pub fn record(&self, number: Option<GenerationNumber>) -> Option<RecordBody> {
+        let view = self.shared.view.load();
+        let source = RecordSource {
+            cluster: &view.pipeline.spec.cluster,
+            instance: self.instance(),
+            state: &self.shared.store.state().into_arc(),
+            notes: &self.shared.notes().all(),
+            refused: &self.shared.refused.list(),
+            made_at: self.shared.clock.now(),
+        };
+        record::record(source, number)
+    }
+
     /// Returns one node's payload of a kept generation, encoded on demand. Nothing counts as delivered. Secret files are
     /// listed without their content, unless `reveal` is set.
     pub fn payload_of(
@@ -302,6 +318,9 @@ impl Coordinator {
         });
         let behind = i64::try_from(behind.count()).unwrap_or(i64::MAX);
         self.shared.metrics.nodes_behind.set(behind);
+        let failed = served.map_or(0, |served| projection::failed_nodes(&state, served.number));
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.shared.metrics.nodes_failed.set(failed);
         let waiting = self.shared.held_requests.waiting_nodes();
         let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
         self.shared.metrics.waiting_nodes.set(waiting);

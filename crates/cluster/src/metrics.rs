@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Upper bounds of the render histogram's buckets, in seconds.
+/// Upper bounds of the buckets of the histograms of renders and seals, in seconds.
 const RENDER_BUCKETS_SECONDS: [f64; 10] =
     [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
 
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub generation: Gauge,
     /// The number of registered nodes that have not received the served generation.
     pub nodes_behind: Gauge,
+    /// The number of registered nodes whose newest report says that they failed with the served generation.
+    pub nodes_failed: Gauge,
     /// The number of nodes with a held request of their own.
     pub waiting_nodes: Gauge,
     /// 1 while the cluster or its newest render has failed, otherwise 0.
@@ -45,6 +47,8 @@ pub struct Metrics {
     pub changes: ChangeCounters,
     /// The duration of renders in seconds, including failed ones.
     pub render_seconds: Histogram,
+    /// The duration of seals in seconds, including failed ones.
+    pub seal_seconds: Histogram,
     /// The number of failed renders.
     pub render_failures: Counter,
     /// Answered requests, by route and status.
@@ -106,6 +110,8 @@ pub struct ChangeCounters {
     pub redraw: Counter,
     /// Phases that nodes reported.
     pub report: Counter,
+    /// Retries that operators asked for.
+    pub retry: Counter,
     /// Changes of runs.
     pub run: Counter,
     /// Failures that operators declared.
@@ -128,6 +134,7 @@ impl Default for ChangeCounters {
             unban: counter("unban"),
             redraw: counter("redraw"),
             report: counter("report"),
+            retry: counter("retry"),
             run: counter("run"),
             fail: counter("fail"),
             reset: counter("reset"),
@@ -195,6 +202,7 @@ impl Default for Metrics {
             waiting: Gauge::default(),
             generation: Gauge::default(),
             nodes_behind: Gauge::default(),
+            nodes_failed: Gauge::default(),
             waiting_nodes: Gauge::default(),
             failed: Gauge::default(),
             start_time: Gauge::default(),
@@ -203,6 +211,7 @@ impl Default for Metrics {
             expiries: ExpiryGauges::default(),
             changes: ChangeCounters::default(),
             render_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
+            seal_seconds: Histogram::new(RENDER_BUCKETS_SECONDS),
             render_failures: Counter::default(),
             requests: Family::default(),
             refusals: Family::default(),
@@ -270,6 +279,11 @@ impl Metrics {
             self.render_seconds.clone(),
         );
         registry.register(
+            "seal_seconds",
+            "Duration of seals, with the writes of the state directory",
+            self.seal_seconds.clone(),
+        );
+        registry.register(
             "render_failures",
             "Failed renders",
             self.render_failures.clone(),
@@ -311,6 +325,11 @@ impl Metrics {
             "nodes_behind",
             "Registered nodes that have not received the served generation",
             &self.nodes_behind,
+        );
+        gauge(
+            "nodes_failed",
+            "Registered nodes whose newest report says that they failed with the served generation",
+            &self.nodes_failed,
         );
         gauge(
             "failed",

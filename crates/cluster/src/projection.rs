@@ -115,6 +115,20 @@ pub fn failure_message(failure: &Failure) -> String {
     }
 }
 
+/// Returns the number of registered nodes whose newest report says that they failed with `generation`, for example because
+/// their check refused it.
+pub(crate) fn failed_nodes(state: &State, generation: GenerationNumber) -> usize {
+    let nodes = state.registrations.keys().map(Identifier::as_str);
+    let has_failed = |identifier: &&str| {
+        let newest = state.phases.of(identifier);
+        let newest = newest.max_by_key(|(_, report)| report.revision);
+        newest.is_some_and(|(phase, report)| {
+            phase.is_failed() && state.carried(identifier, report.generation) >= generation
+        })
+    };
+    nodes.filter(has_failed).count()
+}
+
 /// Returns whether a registered node should receive the served generation and has not received it yet.
 pub(crate) fn is_behind(
     state: &State,

@@ -18,6 +18,7 @@ mod adopter;
 mod expiry;
 mod lease_expiry;
 mod recorder;
+mod note_writer;
 mod rollouts;
 mod publisher;
 
@@ -33,6 +34,7 @@ use crate::{
     attempt_failure::InputRevisions,
     audit_sink::{AuditEvent, RenderOutcome},
     events::send_notice,
+    notes::NoteKind,
     render::Pipeline,
     view::ServedGeneration,
 };
@@ -45,6 +47,7 @@ use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
 use lease_expiry::LeaseExpiry;
+use note_writer::NoteWriter;
 use publisher::{Publisher, Serving};
 use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
@@ -105,6 +108,7 @@ pub(crate) struct Reconciler {
     expiry: Expiry,
     lease_expiry: LeaseExpiry,
     recorder: Recorder,
+    note_writer: NoteWriter,
     rollouts: Rollouts,
     serving: Serving,
     publisher: Publisher,
@@ -122,9 +126,10 @@ impl Reconciler {
         let changes = shared.store.follow();
         let follower = Follower::new(&*shared.store, changes, &pipeline.spec);
         let state = &follower.state;
-        let changed_value = pipeline.values_revision(&state.values, state.values_revision);
+        let mut serving = Serving::new(view.served.clone(), view.coverage.up_to);
+        serving.registrations = state.registrations.clone();
         let mut reconciler = Self {
-            value_follower: ValueFollower::new(state, changed_value),
+            value_follower: ValueFollower::new(state, &pipeline),
             follower,
             config,
             commands,
@@ -139,12 +144,15 @@ impl Reconciler {
             expiry: Expiry::default(),
             lease_expiry: LeaseExpiry::default(),
             recorder: Recorder::default(),
+            note_writer: NoteWriter::default(),
             rollouts: Rollouts::new(Instant::now()),
-            serving: Serving::new(view.served.clone(), view.coverage.up_to),
+            serving,
             publisher: Publisher::default(),
             shared,
         };
         reconciler.resume();
+        let revision = reconciler.follower.state.revision;
+        reconciler.shared.note(NoteKind::Started, revision);
         reconciler
     }
 
@@ -204,6 +212,7 @@ impl Reconciler {
             ));
             wake_at.add(self.advance_rollout());
             self.publish(evaluation);
+            wake_at.add(self.note_writer.write_if_due(&self.shared));
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
                 () = &mut shutdown => break,
@@ -214,9 +223,12 @@ impl Reconciler {
                 }
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 render = self.renderer.finished() => self.on_render_finished(render),
-                (seal, answer) = self.sealer.answered() => self.on_seal_answered(seal, answer),
+                (seal, answer, took) = self.sealer.answered() => {
+                    self.on_seal_answered(seal, answer, took);
+                }
                 served = self.adopter.finished() => self.on_generation_adopted(served),
                 () = self.recorder.recorded(&self.shared) => {}
+                () = self.note_writer.written(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
                 () = self.lease_expiry.removed() => {}
@@ -231,7 +243,9 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
-        let is_rule_value_changed = self.value_follower.follow(&self.follower.state);
+        let is_rule_value_changed = self
+            .value_follower
+            .follow(&self.follower.state, &self.pipeline);
         if changed.registrations || is_rule_value_changed {
             self.attempt.on_rule_input_changed(now);
         }
@@ -312,7 +326,8 @@ impl Reconciler {
             revision: self.follower.state.inputs,
             served: self.serving.generation.clone(),
             instance: self.shared.store.instance(),
-            drawn_at: self.shared.clock.now(),
+            sealed_registrations: self.serving.registrations.clone(),
+            clock: self.shared.clock.clone(),
             signer: self.shared.signer.clone(),
         }
     }
@@ -435,7 +450,9 @@ impl Reconciler {
     }
 
     /// Serves a sealed generation, or keeps it for a retry.
-    fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer) {
+    fn on_seal_answered(&mut self, seal: PendingSeal, answer: SealAnswer, took: Duration) {
+        let metrics = &self.shared.metrics;
+        metrics.seal_seconds.observe(took.as_secs_f64());
         let PendingSeal { key, served } = seal;
         let event = seal_event(&served.generation);
         match answer {
@@ -484,6 +501,8 @@ impl Reconciler {
     fn on_generation_adopted(&mut self, served: ServedGeneration) {
         if self.serve(served) {
             self.renderer.clear_result();
+            self.value_follower
+                .on_adopted(&self.follower.state, &self.pipeline);
             self.accept_served();
             self.publisher.release();
         }
@@ -494,6 +513,8 @@ impl Reconciler {
         let previous = self.serving.generation.clone();
         let is_newer = self.serving.serve(served);
         if is_newer {
+            let registrations = &self.follower.state.registrations;
+            self.serving.registrations = registrations.clone();
             self.attempt.on_sealed();
             self.begin_rollout(previous.as_ref());
         }
@@ -534,12 +555,13 @@ impl Reconciler {
     async fn shut_down(&mut self) {
         let finish = async {
             if self.sealer.is_running() {
-                let (seal, answer) = self.sealer.answered().await;
-                self.on_seal_answered(seal, answer);
+                let (seal, answer, took) = self.sealer.answered().await;
+                self.on_seal_answered(seal, answer, took);
             }
             self.recorder
                 .flush(&self.shared, &self.follower.state)
                 .await;
+            self.note_writer.flush(&self.shared).await;
         };
         if tokio::time::timeout(SHUTDOWN_PATIENCE, finish)
             .await

@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn newer_generation_does_not_continue_after_a_failure() {
+    async fn newer_generation_does_not_end_the_stop_by_a_failure() {
         let (mut known, now) = (Known::default(), Instant::now());
         // a has failed, and has the same files in the newer generation.
         let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);

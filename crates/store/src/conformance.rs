@@ -51,7 +51,7 @@ pub async fn check<S: Store>(make: impl AsyncFn() -> Handles<S>) {
     changes::each_kind_of_input_has_a_revision(&*one().await).await;
     changes::redraw_is_requested_until_a_generation_includes_it(&*one().await).await;
     changes::confirmation_extends_the_newest_generation(&*one().await).await;
-    changes::stop_of_a_roll_out_stays_for_later_generations(&*one().await).await;
+    changes::stop_of_a_roll_out_lasts_until_it_is_continued(&*one().await).await;
     changes::banned_node_is_removed_and_cannot_register(&*one().await).await;
     changes::first_key_owns_an_identifier(&*one().await).await;
     changes::held_state_does_not_change(&*one().await).await;
@@ -108,6 +108,7 @@ fn remove(name: &str) -> Change {
 
 fn deliver(name: &str, number: u64) -> Change {
     Change::Deliver {
+        at: None,
         identifier: id(name),
         generation: GenerationNumber(number),
     }
@@ -166,5 +167,6 @@ pub(crate) fn generation(number: u64, salt: &str) -> Arc<Generation> {
         shared: Arc::default(),
         seats: Arc::default(),
         once: Arc::default(),
+        provenance: Arc::default(),
     })
 }

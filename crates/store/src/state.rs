@@ -57,8 +57,7 @@ pub struct State {
     pub redraws: OrdMap<String, Revision>,
     /// The newest input for which a later render gave the files of the newest generation. Zero if there was none.
     pub(crate) confirmed: Revision,
-    /// The generation whose roll-out an operator has stopped. The roll-outs of later ones are stopped too, until an operator
-    /// resumes.
+    /// The generation whose roll-out an operator has stopped. Those of newer ones are stopped as well.
     pub stopped_rollout: Option<GenerationNumber>,
     /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,

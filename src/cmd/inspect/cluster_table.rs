@@ -2,7 +2,7 @@
 
 use cfgsync_model::{Failure, FailureKind, Identifier, Metadata, Progress};
 use cfgsync_support::{escape::escape_line, natural_order};
-use cfgsync_wire::{ClusterBody, ClusterState, LeaseState, NodeEntry};
+use cfgsync_wire::{ClusterBody, ClusterState, LeaseState, NodeEntry, PhaseEntry};
 use serde_json::Value;
 
 use super::{
@@ -52,6 +52,7 @@ pub(super) fn cluster(body: &ClusterBody, filter: &Filter, layout: Layout) -> Te
             .filter(|node| node.lease == Some(LeaseState::Expired))
             .map(|node| node.identifier.as_str()),
     ));
+    text.push_str(&failed_nodes(body));
     let mut refused = body
         .refused
         .iter()
@@ -78,6 +79,32 @@ pub(super) fn cluster(body: &ClusterBody, filter: &Filter, layout: Layout) -> Te
     } else if !shown.is_empty() {
         text.push_str("\n");
         text.push_str(&layout.table(columns_of(&shown)));
+    }
+    text
+}
+
+/// Returns a line for each node whose newest report says that it failed with the served generation.
+fn failed_nodes(body: &ClusterBody) -> String {
+    let mut failed: Vec<(&Identifier, &PhaseEntry)> = (body.registrations.iter())
+        .filter_map(|node| {
+            let newest = node.phases.iter().max_by_key(|entry| entry.at)?;
+            let is_of_served = body.generation <= Some(newest.generation);
+            (newest.phase.is_failed() && is_of_served).then_some((&node.identifier, newest))
+        })
+        .collect();
+    failed.sort_by(|one, other| natural_order::compare(one.0.as_str(), other.0.as_str()));
+    let mut text = String::new();
+    for (node, entry) in failed.iter().take(NAMES_MAX) {
+        let reason = entry.reason.as_deref().unwrap_or("no reason given");
+        text.push_str(&format!(
+            "failed with generation {}: {node}: {}\n",
+            entry.generation,
+            indented(reason)
+        ));
+    }
+    let more = failed.len().saturating_sub(NAMES_MAX);
+    if more > 0 {
+        text.push_str(&format!("failed: {more} more\n"));
     }
     text
 }
@@ -301,6 +328,45 @@ mod tests {
         node-1  10.0.0.1  2026-01-31T12:00:00Z  yes    -     2                      port=9000 zone="a b"
         node-2  fd00::2   -                     no     -     - (behind) (override)  key=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
         "#);
+    }
+
+    #[test]
+    fn nodes_that_failed_with_the_served_generation_are_named() {
+        let report = |phase: &str, generation: u64, second: u64| {
+            let at = format!("2026-01-31T12:00:0{second}Z");
+            serde_json::from_value::<PhaseEntry>(json!({
+                "phase": phase, "generation": generation, "reason": "the check refused\nport 80", "at": at,
+            }))
+            .unwrap()
+        };
+        let mut body = body();
+        body.generation = Some(cfgsync_model::GenerationNumber(2));
+        for (at, phases) in [
+            vec![report("failed", 2, 2), report("healthy", 1, 1)],
+            vec![report("failed", 1, 2)],
+            vec![report("failed", 2, 1), report("healthy", 2, 2)],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut node = body.registrations[0].clone();
+            node.identifier = format!("n-{at}").parse().unwrap();
+            node.phases = phases;
+            body.registrations.push(node);
+        }
+        let text = cluster(&body, &Filter::default(), PIPE);
+        let failed: Vec<&str> = (text.as_str().lines())
+            .skip_while(|line| !line.starts_with("failed"))
+            .take(3)
+            .collect();
+        assert_eq!(
+            failed[..2],
+            [
+                "failed with generation 2: n-0: the check refused",
+                "    port 80"
+            ]
+        );
+        assert!(!failed[2].starts_with("failed"), "{failed:?}");
     }
 
     #[test]

@@ -88,15 +88,15 @@ impl Sealer {
         });
     }
 
-    /// Waits for the result of the running seal and returns it. Never resolves if none is running.
-    pub(super) async fn answered(&mut self) -> (PendingSeal, SealAnswer) {
+    /// Waits for the result of the running seal and returns it, with the time that it took. Never resolves if none is running.
+    pub(super) async fn answered(&mut self) -> (PendingSeal, SealAnswer, Duration) {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
         };
         let answer = (&mut running.task).await;
         let running = self.running.take().expect("it is awaited");
         let answer = answer.unwrap_or_else(|panic| unknown(&panic));
-        (running.seal, answer)
+        (running.seal, answer, running.started.elapsed())
     }
 }
 

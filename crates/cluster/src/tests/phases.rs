@@ -259,3 +259,22 @@ async fn report_without_a_generation_is_about_the_last_one_that_was_received() {
     assert_eq!(nodes[0].phases.len(), 1);
     assert_eq!(nodes[0].phases[0].phase.as_str(), "up");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_failed_with_the_served_generation_are_counted() {
+    let cluster = sealed("", &["a", "b", "c"]).await;
+    let failed = |count: usize| {
+        let figure = format!("cfgsync_nodes_failed {count}\n");
+        let text = cluster.metrics_text(&crate::metrics::Expiries::default());
+        assert!(text.contains(&figure), "{figure}");
+    };
+    failed(0);
+    cluster.reports("a", "failed", 1, Some("refused")).await;
+    cluster.reports("b", "failed", 1, None).await;
+    failed(2);
+    cluster.reports("b", "healthy", 1, None).await;
+    failed(1);
+    let files = files_of(&[("x", "by hand")]);
+    cluster.replace("a".parse().unwrap(), files).await.unwrap();
+    failed(0);
+}

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     disk::{Disk, WriteError, replace_file},
-    entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry},
+    entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, ProvenanceEntry, SealEntry},
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
     phase_entry::ReportEntry,
@@ -74,8 +74,10 @@ enum Part<'a> {
     Run(#[serde(borrow)] RunEntry<'a>),
     /// The highest fence of all runners so far, and the revision of the newest change of a run.
     NewestFence(u64, u64),
-    /// The newest generation, if an operator has stopped its roll-out.
+    /// The generation whose roll-out an operator has stopped.
     StoppedRollout(u64),
+    /// How the generation before this part came about.
+    Provenance(#[serde(borrow)] ProvenanceEntry<'a>),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -202,6 +204,9 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         for generation in state.generations.iter() {
             let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
             part(&Part::Generation(seal));
+            if let Some(provenance) = ProvenanceEntry::of(&generation.provenance) {
+                part(&Part::Provenance(provenance));
+            }
             before = Some(generation);
         }
     })
@@ -223,6 +228,7 @@ fn from_body(body: &[u8], instance_of_log: Instance) -> Result<(State, Instance)
 }
 
 impl Part<'_> {
+    #[expect(clippy::too_many_lines, reason = "it has one row for each part")]
     fn add_to(self, state: &mut State, instances: &mut Instances) -> Result<(), DecodeError> {
         match self {
             Self::Head {
@@ -274,6 +280,12 @@ impl Part<'_> {
             Self::Generation(seal) => {
                 let generation = seal.generation(state.generation().map(Arc::as_ref))?;
                 Arc::make_mut(&mut state.generations).push_back(Arc::new(generation));
+            }
+            Self::Provenance(provenance) => {
+                let newest = Arc::make_mut(&mut state.generations).back_mut();
+                if let Some(newest) = newest {
+                    Arc::make_mut(newest).provenance = Arc::new(provenance.provenance());
+                }
             }
             Self::Key(identifier, key) => {
                 let key = Digest::from_bytes(key);
