@@ -196,9 +196,11 @@ impl Rollout {
     }
 
     /// Notes that the lease of a node has expired, so that the node is removed. It may have failed with its new files.
-    /// Returns whether the roll-out stops.
+    /// Returns whether that stops the roll-out. It is then stopped for this reason, because the report of a node that is
+    /// removed is deleted.
     pub(crate) fn on_expired(&mut self, node: &Identifier) -> bool {
-        let stops = self.stopped.is_none() && self.in_progress.contains_key(node);
+        let by_operator = self.stopped == Some(Stopped::Operator);
+        let stops = !by_operator && self.in_progress.contains_key(node);
         if stops {
             let node = node.clone();
             self.stopped = Some(Stopped::LeaseExpired { node });

@@ -180,6 +180,9 @@ async fn node_whose_lease_has_expired_stops_the_roll_out() {
     first.advance(&known, now);
     assert!(!first.on_expired(&"b".parse().unwrap()));
     assert_eq!(first.stopped(), None, "b has the older files");
+    // It fails, and then dies.
+    known.reports.insert("a", Reported::Failure(None));
+    first.advance(&known, now);
     assert!(first.on_expired(&"a".parse().unwrap()));
     known.gone.insert("a");
     assert!(!first.advance(&known, now).has_handed);
