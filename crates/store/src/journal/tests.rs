@@ -431,6 +431,7 @@ async fn provenance_of_a_seal_and_times_of_deliveries_come_back_after_a_restart(
         }),
         sources: Some(SpecSources::new(Digest::of(b"spec"), [])),
         changes: Some(GenerationChanges::new(vec![InputChange::SpecChanged], true)),
+        reads: None,
     });
     let journal = open();
     let node = NodeRegistration::new("a", [10, 0, 0, 1]).unwrap();
