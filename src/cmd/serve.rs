@@ -11,9 +11,10 @@ mod descriptors;
 mod events;
 mod value_limits;
 mod limits;
-mod listeners;
 mod publish;
 mod tls;
+mod error;
+mod listeners;
 mod reload;
 mod supervise;
 mod record;
@@ -27,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::app::{self, History, ServerError, Service};
+use cfgsync::app::{self, History, Service};
 use cfgsync_access::AccessControl;
 use cfgsync_cluster::{self as cluster, Coordinator, metrics::Metrics};
 use cfgsync_server::DrainReport;
@@ -39,17 +40,14 @@ use clap::Args;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    error::CommandError,
-    exit::Exit,
-    manager::Manager,
-    parsers::duration,
-    program, spec_file,
-    threads::{self, ThreadsError},
+    error::CommandError, exit::Exit, manager::Manager, parsers::duration, program, spec_file,
+    threads,
 };
 use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
 use descriptors::Descriptors;
+pub(crate) use error::ServeError;
 use events::EventArgs;
 use limits::{LimitArgs, http_config};
 use publish::PortFile;
@@ -166,58 +164,6 @@ pub(crate) struct ServeArgs {
     /// The program to run beside the server; the server exits with its exit code
     #[arg(last = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
-}
-
-/// The reason why the server did not start, or did not continue.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ServeError {
-    /// Other machines could use the server without authentication, and no flag permits it.
-    #[error(
-        "refusing to listen on {0} without authentication, because other machines can reach it"
-    )]
-    Exposed(SocketAddr),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The operating system's error.
-        error: io::Error,
-    },
-    /// A socket of the service manager cannot be used.
-    #[error("cannot listen on a socket of the service manager: {0}")]
-    Inherited(io::Error),
-    /// The port file cannot be written, or that of an earlier server cannot be removed.
-    #[error("cannot write the port file {}: {error}", path.display())]
-    PortFile {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        error: io::Error,
-    },
-    /// The file of the flight record cannot be written.
-    #[error("cannot write the flight record to {}: {error}", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        error: io::Error,
-    },
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsSetupError),
-    /// The process cannot have signal handlers.
-    #[error("cannot start: {0}")]
-    Runtime(io::Error),
-    /// The process cannot have enough threads.
-    #[error("cannot start: {0}")]
-    Threads(ThreadsError),
-    /// The server did not start, or could not continue.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The end of CMD cannot be waited for.
-    #[error("cannot wait for the command: {0}")]
-    Child(io::Error),
 }
 
 impl ServeArgs {

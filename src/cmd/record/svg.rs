@@ -4,7 +4,7 @@
 mod rows;
 
 use cfgsync_support::clock::Timestamp;
-use cfgsync_wire::{RecordBody, RecordOutcome};
+use cfgsync_wire::{RecordBody, RecordOutcome, RecordWait};
 
 use super::{timeline, xml::escape};
 use rows::{Row, rows};
@@ -19,6 +19,8 @@ const MARGIN: f64 = 24.0;
 /// The height of a row, and of the bar in it.
 const ROW: f64 = 20.0;
 const BAR: f64 = 10.0;
+/// The width from which a band of waits has a text.
+const BAND_MIN: f64 = 56.0;
 /// The longest label of a row and of a line of text, in characters.
 const LABEL_MAX_CHARS: usize = 25;
 const MESSAGE_MAX_CHARS: usize = 140;
@@ -240,23 +242,40 @@ fn seal_line(record: &RecordBody, axis: &Axis, top: f64, bottom: f64, svg: &mut 
     text(svg, "sealtext", x, top - 9.0, anchor, &label);
 }
 
-/// Draws what was waited for, above the rows.
+/// Draws what was waited for, above the rows. Waits that are too short for a text share a band.
 fn waits(record: &RecordBody, axis: &Axis, y: f64, svg: &mut String) {
     if record.waits.is_empty() {
         return;
     }
     text(svg, "soft", LEFT - 12.0, y + 13.0, "end", "waiting for");
-    for (at, wait) in record.waits.iter().enumerate() {
-        let start = timeline::offset(record, wait.at).max(0.0);
-        let took = wait.seconds.unwrap_or_default();
-        let from = axis.x(start);
-        let to = axis.x(timeline::offset(record, wait.at) + took);
-        let class = if at % 2 == 0 { "band" } else { "band2" };
-        let tip = format!("{} for {}", wait.message, duration(took));
+    let ends = |wait: &RecordWait| {
+        let from = timeline::offset(record, wait.at);
+        (
+            axis.x(from),
+            axis.x(from + wait.seconds.unwrap_or_default()),
+        )
+    };
+    let mut rest = record.waits.as_slice();
+    let mut is_even = true;
+    while let Some(first) = rest.first() {
+        let from = ends(first).0;
+        let is_wide = |wait: &RecordWait| ends(wait).1 - from >= BAND_MIN;
+        let end = rest.iter().position(is_wide).unwrap_or(rest.len() - 1);
+        let last = &rest[end];
+        rest = &rest[end + 1..];
+        let to = ends(last).1;
+        let class = if is_even { "band" } else { "band2" };
+        is_even = !is_even;
+        let mut tip = first.message.clone();
+        if end > 0 {
+            tip.push_str(&format!("\nto {}", last.message));
+        } else if let Some(took) = first.seconds {
+            tip.push_str(&format!("\nfor {}", duration(took)));
+        }
         bar(svg, class, (from, to), y, 18.0, &tip);
         let fits = whole((to - from - 10.0) / CHARACTER_WIDTH) as usize;
         if fits >= 6 {
-            let label = shortened(&wait.message, fits);
+            let label = shortened(&first.message, fits);
             // The tooltip belongs to the band, so the text lets the pointer through.
             svg.push_str(&format!(
                 "<text x=\"{:.1}\" y=\"{:.1}\" pointer-events=\"none\">{}</text>\n",

@@ -125,7 +125,7 @@ impl Group<'_> {
         if let (Some(first), Some(last)) = (self.first, self.last)
             && last - first >= 0.0005
         {
-            text.push_str(&format!(" until {last:+.3}"));
+            text.push_str(&format!(", the last at {last:+.3}"));
         }
         Line {
             offset: self.first,

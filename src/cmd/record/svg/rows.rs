@@ -186,6 +186,10 @@ fn spans(record: &RecordBody, nodes: &[&RecordNode]) -> Vec<Span> {
         return spans;
     };
     let is_served = delivered.is_some();
+    if !is_served && !nodes.iter().any(|node| node.state.is_bad()) {
+        // They left, or kept what they had.
+        return spans;
+    }
     let class = if is_served || sealed.is_none_or(|sealed| sealed > last) {
         "wait"
     } else {
