@@ -55,6 +55,9 @@ _cfgsync() {
             cfgsync,reset)
                 cmd="cfgsync__subcmd__reset"
                 ;;
+            cfgsync,retry)
+                cmd="cfgsync__subcmd__retry"
+                ;;
             cfgsync,rm)
                 cmd="cfgsync__subcmd__rm"
                 ;;
@@ -167,7 +170,7 @@ _cfgsync() {
 
     case "${cmd}" in
         cfgsync)
-            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm unban replace fail reset reload release redraw rollout report renew wait run-once values token key completions"
+            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm unban retry replace fail reset reload release redraw rollout report renew wait run-once values token key completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -404,7 +407,7 @@ _cfgsync() {
                     return 0
                     ;;
                 --kind)
-                    COMPREPLY=($(compgen -W "node_registered joiner_changed node_removed override_set override_removed delivered name_claimed name_released cluster_failed cluster_reset set delete alias_set alias_delete generation_confirmed node_banned node_unbanned redraw_requested phase_reported run_claimed run_done run_failed run_forgotten generation_sealed readiness notice" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "node_registered joiner_changed node_removed override_set override_removed delivered name_claimed name_released cluster_failed cluster_reset set delete alias_set alias_delete generation_confirmed node_banned node_unbanned redraw_requested phase_reported run_claimed run_done run_failed run_forgotten rollout_stopped rollout_resumed generation_sealed readiness notice" -- "${cur}"))
                     return 0
                     ;;
                 --node)
@@ -1397,6 +1400,52 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__reset)
+            opts="-h --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__retry)
             opts="-h --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

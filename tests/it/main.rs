@@ -31,6 +31,7 @@ mod processes;
 mod prometheus;
 mod receipts;
 mod reload;
+mod retry;
 mod run_once;
 mod sandbox;
 mod schema;

@@ -38,6 +38,7 @@ use crate::{
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, JoinerId, NodeRegistration,
+    Revision,
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,
@@ -262,16 +263,19 @@ impl Client {
     }
 
     /// Fetches the payload of a node that has the payload `held`. With `wait`, asks the server to hold the request for at
-    /// most so long while there is no other payload. If there is none, the result is a refusal with status 304.
+    /// most so long while there is no other payload. If there is none, the result is a refusal with status 304. A node that
+    /// has refused `held` passes the newest `retry` that it knows, and gets the payload again after another one.
     pub(crate) async fn fetch_other(
         &self,
         id: &Identifier,
         held: Digest,
+        retry: Option<Revision>,
         wait: Duration,
     ) -> Result<Response<ReceivedPayload>, CallError> {
         let options = RequestOptions {
             wait: Some(wait),
             held: Some(held),
+            retry,
             body_max_flag: Some("--payload-max"),
             ..self.payload_options()
         };
@@ -403,6 +407,13 @@ impl Client {
     pub async fn release(&self, id: &Identifier) -> Result<Response<()>, CallError> {
         let route = format!("/v1/nodes/{id}/key");
         self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Lets a node that follows changes try the generation again that it has refused.
+    pub async fn retry(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/retry");
+        self.send_empty(Method::POST, &route, RequestOptions::default())
             .await
     }
 

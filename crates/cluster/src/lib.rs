@@ -53,6 +53,7 @@ mod events;
 mod reconciler;
 mod commands;
 mod phases;
+mod retries;
 mod runs;
 
 pub use admission::check_registration;
@@ -66,6 +67,7 @@ pub use events::{EventBatch, EventReader, STOPPING_NOTICE, WatchStart};
 pub use held_requests::HeldSlot;
 pub use phase_tally::{PhaseNodes, PhaseQuery};
 pub use phases::{PhaseAnswer, PhaseRequest};
+pub use queries::Held;
 pub use recorded_values::RecordedValues;
 pub use runs::{RunAnswer, RunRequest};
 pub use value_error::{CHANGES_MAX, SNAPSHOT_MAX_ENTRIES, ValueError};

@@ -32,6 +32,7 @@
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
 //! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
+//! | `/v1/nodes/{id}/retry` | POST | Operate | lets a node try the generation again that it has refused |
 //! | `/v1/nodes/{id}/phases/{phase}` | PUT | Report | records that a node has reached a phase |
 //! | `/v1/phases/{phase}` | GET, HEAD | WaitForPhase | says whether the nodes have reached a phase, or holds the request until they have |
 //! | `/v1/run-once` | GET, HEAD | Inspect | lists the programs that one node runs for all |

@@ -37,6 +37,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Release => on(filter, operator::release),
         RoutedHandler::Ban => on(filter, operator::ban),
         RoutedHandler::Unban => on(filter, operator::unban),
+        RoutedHandler::Retry => on(filter, operator::retry),
         RoutedHandler::Report => on(filter, phases::report),
         RoutedHandler::WaitForPhase => on(filter, phases::wait),
         RoutedHandler::Runs => on(filter, runs::list),

@@ -74,6 +74,8 @@ pub(super) enum RoutedHandler {
     Release,
     Ban,
     Unban,
+    /// `handlers::operator::retry`
+    Retry,
     Report,
     WaitForPhase,
     Runs,
@@ -242,6 +244,15 @@ pub(super) static ROUTES: &[Route] = &[
                 doc: "ends a ban",
             },
         ],
+    },
+    Route {
+        pattern: "/v1/nodes/{id}/retry",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Retry),
+            doc: "lets a node try the generation again that it has refused",
+        }],
     },
     Route {
         pattern: "/v1/nodes/{id}/phases/{phase}",

@@ -83,6 +83,10 @@ pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 /// The request header with the identity of the process that registers a node. It is no secret.
 pub const JOINER_HEADER: &str = "cfgsync-joiner";
 
+/// The header with the revision of the newest retry: in a request, the one that the node knows, and in a response, the one
+/// that it must follow.
+pub const RETRY_HEADER: &str = "cfgsync-retry";
+
 /// The reason in the response to a node that sent no key although the spec requires one.
 pub const NO_KEY: &str = "no_key";
 

@@ -118,6 +118,10 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             build("PUT", "/v1/nodes/web-1/lease"),
         ),
         (
+            "POST /v1/nodes/{id}/retry",
+            build("POST", "/v1/nodes/web-1/retry"),
+        ),
+        (
             "PUT /v1/nodes/{id}/phases/{phase}",
             build("PUT", "/v1/nodes/web-1/phases/up"),
         ),

@@ -80,6 +80,15 @@ pub(in super::super) async fn unban(mut context: Context) -> Routed {
     Ok(reply::accepted().into())
 }
 
+/// `POST /v1/nodes/{id}/retry`.
+pub(in super::super) async fn retry(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.retry(&identifier).await?;
+    Ok(reply::accepted().into())
+}
+
 /// `DELETE /v1/nodes/{id}/override`.
 pub(in super::super) async fn remove_override(mut context: Context) -> Routed {
     let identifier = context.path_identifier()?;
