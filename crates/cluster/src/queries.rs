@@ -243,7 +243,13 @@ impl Coordinator {
         identifier: &'a str,
         until: Instant,
     ) -> impl Future<Output = Answer> + Send + 'a {
-        self.wait_to(AccessKind::Delivery, identifier, Some(sender), Held::default(), until)
+        self.wait_to(
+            AccessKind::Delivery,
+            identifier,
+            Some(sender),
+            Held::default(),
+            until,
+        )
     }
 
     /// Like [`Coordinator::wait`], for `sender`. It is refused once another machine registers as `identifier`.
