@@ -113,6 +113,7 @@ pub(super) fn read(
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "it writes one part after the other")]
 pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Vec<u8> {
     header::new_file(FileKind::Snapshot, |body| {
         let mut part = |part: &Part| entry::write(body, part);
