@@ -289,6 +289,7 @@ impl Reconciler {
 
     /// Hands the generation to the next nodes. Returns the time at which something changes without an event.
     pub(super) fn advance_rollout(&mut self) -> Option<Instant> {
+        let expired = self.lease_expiry.take_expired();
         let rollout = self.rollouts.newest.as_mut()?;
         if rollout.is_complete() {
             return None;
@@ -304,7 +305,10 @@ impl Reconciler {
             followers_known_at,
         };
         let is_stopped = self.follower.state.stopped_rollout.is_some();
-        let is_stop_news = rollout.set_stopped(is_stopped);
+        let mut is_stop_news = rollout.set_stopped(is_stopped);
+        for node in &expired {
+            is_stop_news |= rollout.on_expired(node);
+        }
         let advanced = rollout.advance(&nodes, now);
         if is_stop_news && rollout.stopped().is_none() {
             self.rollouts.is_stop_logged = false;
