@@ -103,6 +103,9 @@ _cfgsync() {
             cfgsync__subcmd__inspect,record)
                 cmd="cfgsync__subcmd__inspect__subcmd__record"
                 ;;
+            cfgsync__subcmd__inspect,servers)
+                cmd="cfgsync__subcmd__inspect__subcmd__servers"
+                ;;
             cfgsync__subcmd__key,new)
                 cmd="cfgsync__subcmd__key__subcmd__new"
                 ;;
@@ -264,7 +267,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__inspect)
-            opts="-o -h --wait --timeout --watch --only --name --output --state-dir --verify --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help health node file generations record events diff"
+            opts="-o -h --wait --timeout --watch --only --name --output --state-dir --verify --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help health node file generations record events servers diff"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -712,6 +715,64 @@ _cfgsync() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__inspect__subcmd__servers)
+            opts="-o -h --output --state-dir --server --token-file --ca-file --pin --client-cert --client-key --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --output)
                     COMPREPLY=($(compgen -W "table wide json yaml junit svg" -- "${cur}"))
                     return 0
@@ -1832,7 +1893,7 @@ _cfgsync() {
             return 0
             ;;
         cfgsync__subcmd__serve)
-            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --run-lease --state-dir --moved --restored --history --drain-timeout --record --record-format --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --event-history-max --event-history-bytes-max --watch-heartbeat --watchers-max --watchers-per-identity-max --watchers-per-address-max --values-max --values-total-max --value-history-max --page-default --log-format --log-level --help"
+            opts="-h --listen --port-file --sign-key --host --hold --hold-render --min-generation-interval --run-lease --store --etcd-endpoints --etcd-prefix --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-start-timeout --etcd-write-timeout --state-dir --moved --restored --advertise --adopt-spec --stale-max --history --drain-timeout --record --record-format --tokens --operator-cert --viewer-cert --allow-anonymous --audit-log --audit-required --rate-max --rate-burst --waiters-per-node-max --tls --tls-cert --tls-key --client-ca --join-url-file --wait-max --register-body-max --replace-body-max --nodes-max --metadata-total-max --connections-max --connections-per-address-max --header-timeout --body-timeout --write-stall-timeout --event-history-max --event-history-bytes-max --watch-heartbeat --watchers-max --watchers-per-identity-max --watchers-per-address-max --values-max --values-total-max --value-history-max --page-default --log-format --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1870,7 +1931,55 @@ _cfgsync() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --store)
+                    COMPREPLY=($(compgen -W "memory directory etcd" -- "${cur}"))
+                    return 0
+                    ;;
+                --etcd-endpoints)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-start-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-write-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --advertise)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stale-max)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

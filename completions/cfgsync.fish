@@ -60,7 +60,21 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold -d 'How l
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l hold-render -d 'How long to hold such a fetch at least, once the set is complete and its files are rendered and sealed [env: CFGSYNC_HOLD_RENDER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l min-generation-interval -d 'Shortest time from one render to the next [env: CFGSYNC_MIN_GENERATION_INTERVAL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l run-lease -d 'How long a node that runs CMD of `run-once` may be silent, until the next node runs it [env: CFGSYNC_RUN_LEASE]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l store -d 'Where to keep the state [env: CFGSYNC_STORE]' -r -f -a "memory\t'In memory, lost when the server ends'
+directory\t'In the state directory'
+etcd\t'In etcd, shared with other servers of the same cluster'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-endpoints -d 'The members of etcd for `--store etcd`, separated by commas; repeatable [env: CFGSYNC_ETCD_ENDPOINTS, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-prefix -d 'The prefix of all keys in etcd. The keys of this cluster are below it, under the name of the cluster [env: CFGSYNC_ETCD_PREFIX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-ca -d 'Trust the certificate authorities in this PEM file for etcd, in place of those of the public web [env: CFGSYNC_ETCD_CA]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-cert -d 'The certificate that this server presents to etcd, a PEM file [env: CFGSYNC_ETCD_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-key -d 'The private key of `--etcd-cert`, a PEM file [env: CFGSYNC_ETCD_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-user -d 'The name of the user in etcd [env: CFGSYNC_ETCD_USER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-password-file -d 'The file with the password of `--etcd-user` [env: CFGSYNC_ETCD_PASSWORD_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-start-timeout -d 'How long the server tries to read its data in etcd when it starts [env: CFGSYNC_ETCD_START_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-write-timeout -d 'How long a change may wait for etcd. Then it is answered with status 503, and `join` tries again [env: CFGSYNC_ETCD_WRITE_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep the state in this directory, so that the server continues after a restart or a crash [env: CFGSYNC_STATE_DIR]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l advertise -d 'The URL under which nodes reach this server, if it shares its cluster with others; repeatable [env: CFGSYNC_ADVERTISE, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l stale-max -d 'How long the store may be silent until `/readyz` says that the server is not ready [env: CFGSYNC_STALE_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations the server keeps for `inspect` [env: CFGSYNC_HISTORY]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight and CMD may take to finish when the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l record -d 'Write the flight record of the newest generation to this file when the server ends, whatever ends it [env: CFGSYNC_RECORD]' -r -F
@@ -106,6 +120,7 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l moved -d 'Continue with a state directory that was moved by a copy; no server may have used the original since [env: CFGSYNC_MOVED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l restored -d 'Continue with a state directory that was restored from a backup, as a new instance [env: CFGSYNC_RESTORED]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l adopt-spec -d 'Seal with this spec although another server of the cluster has sealed with another one [env: CFGSYNC_ADOPT_SPEC]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Accept nodes without credentials; without --tokens and --client-ca, every client may also act as an operator [env: CFGSYNC_ALLOW_ANONYMOUS]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Write each change to the audit log on disk before it takes effect, and refuse it if that fails [env: CFGSYNC_AUDIT_REQUIRED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -159,39 +174,40 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l watch -d 'Stay 
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l restart-on-change -d 'Restart CMD after files have changed; a changed --env artifact always restarts it [env: CFGSYNC_RESTART_ON_CHANGE]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -l accept-signature-v1 -d 'Also accept signatures that do not cover the cluster\'s name, while the server is older than this version [env: CFGSYNC_ACCEPT_SIGNATURE_V1]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand join" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l wait -d 'Wait until the cluster is in this state, then print it: `ready`, `failed`, or a phase that all nodes of the newest generation must reach, such as `delivered` or `healthy` [env: CFGSYNC_WAIT]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l timeout -d 'How long --wait waits; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l only -d 'Show only the nodes in this state [env: CFGSYNC_ONLY]' -r -f -a "waiting\t'A request of the node waits for its files now'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l wait -d 'Wait until the cluster is in this state, then print it: `ready`, `failed`, or a phase that all nodes of the newest generation must reach, such as `delivered` or `healthy` [env: CFGSYNC_WAIT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l timeout -d 'How long --wait waits; 0 means no limit [env: CFGSYNC_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l only -d 'Show only the nodes in this state [env: CFGSYNC_ONLY]' -r -f -a "waiting\t'A request of the node waits for its files now'
 behind\t'The node has not received the newest generation'
 refused\t'The server refused to register the node'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l name -d 'Show only the nodes whose name matches; `*` matches any characters, `?` matches one; repeatable [env: CFGSYNC_NAME, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l name -d 'Show only the nodes whose name matches; `*` matches any characters, `?` matches one; repeatable [env: CFGSYNC_NAME, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
 wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
 yaml\t'YAML, for scripts and people'
 junit\t'JUnit XML, for CI systems; only for `inspect record`'
 svg\t'An SVG image; only for `inspect record`'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l watch -d 'Print the cluster again after each change'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -l verify -d 'Verify every record and every sealed file in the state directory [env: CFGSYNC_VERIFY]'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -f -a "health" -d 'Check whether the server answers: exit code 0 or 1, within 2 s'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -f -a "node" -d 'Show a node: its files, or why it waits; exit code 3 if there is no such node'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -f -a "file" -d 'Print the exact bytes of a file of a node'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -f -a "generations" -d 'List the generations, newest first; or show the files of one'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -f -a "record" -d 'Print the flight record of a generation: which nodes came when, what was waited for, and how long everything took'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -f -a "events" -d 'Print the events that the server has kept: registrations, seals, deliveries, values and so on'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events diff" -f -a "diff" -d 'Compare two generations; exit code 3 if anything differs'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l watch -d 'Print the cluster again after each change'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -l verify -d 'Verify every record and every sealed file in the state directory [env: CFGSYNC_VERIFY]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "health" -d 'Check whether the server answers: exit code 0 or 1, within 2 s'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "node" -d 'Show a node: its files, or why it waits; exit code 3 if there is no such node'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "file" -d 'Print the exact bytes of a file of a node'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "generations" -d 'List the generations, newest first; or show the files of one'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "record" -d 'Print the flight record of a generation: which nodes came when, what was waited for, and how long everything took'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "events" -d 'Print the events that the server has kept: registrations, seals, deliveries, values and so on'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "servers" -d 'Show the servers of the cluster, and the database that they share'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and not __fish_seen_subcommand_from health node file generations record events servers diff" -f -a "diff" -d 'Compare two generations; exit code 3 if anything differs'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from health" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
 wide\t'A table with all columns in full'
 json\t'JSON, for scripts'
@@ -335,6 +351,24 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -l follow -d 'Print the events that follow as well, as they happen [env: CFGSYNC_FOLLOW]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
+wide\t'A table with all columns in full'
+json\t'JSON, for scripts'
+yaml\t'YAML, for scripts and people'
+junit\t'JUnit XML, for CI systems; only for `inspect record`'
+svg\t'An SVG image; only for `inspect record`'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l state-dir -d 'Read this state directory instead of asking a server, even while a server uses it' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l server -d 'URL of the server; repeatable: the servers are tried in order [env: CFGSYNC_SERVER, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l token-file -d 'The file with the token for authentication [default: the value of CFGSYNC_TOKEN, or systemd\'s credential cfgsync-token] [env: CFGSYNC_TOKEN_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l ca-file -d 'Trust the certificate authorities in this PEM file instead of those of the public web [env: CFGSYNC_CA_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l pin -d 'Trust only a server with this key, whatever its certificate says; repeatable, for a key change [env: CFGSYNC_PIN, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l client-cert -d 'Present the client certificate in this PEM file to the server [env: CFGSYNC_CLIENT_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l client-key -d 'The file with the key of the client certificate [default: the same file] [env: CFGSYNC_CLIENT_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from servers" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand inspect; and __fish_seen_subcommand_from diff" -s o -l output -d 'Output format [env: CFGSYNC_OUTPUT]' -r -f -a "table\t'A table that fits the terminal, for people'
 wide\t'A table with all columns in full'
 json\t'JSON, for scripts'

@@ -168,7 +168,10 @@ fn written() -> (SimulatedDisk, Arc<State>) {
     let seal = |journal: &mut Journal, generation: Arc<Generation>| {
         let _pending = journal.generations().write(&generation).unwrap();
         journal
-            .commit(vec![Request::Seal(generation, SealCondition::default())])
+            .commit(vec![Request::Seal(
+                generation,
+                crate::SealCondition::default(),
+            )])
             .unwrap();
         journal.maintain(true).unwrap();
     };

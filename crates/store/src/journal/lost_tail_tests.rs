@@ -31,7 +31,10 @@ fn seal(journal: &mut Journal, salt: u64) {
     let generation = generation(&journal.state, salt);
     let pending = journal.generations().write(&generation).unwrap();
     journal
-        .commit(vec![Request::Seal(generation, SealCondition::default())])
+        .commit(vec![Request::Seal(
+            generation,
+            crate::SealCondition::default(),
+        )])
         .unwrap();
     drop(pending);
     journal.maintain(true).unwrap();

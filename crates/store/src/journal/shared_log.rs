@@ -38,6 +38,7 @@ impl From<DecodeError> for SharedLogError {
 
 /// One entry of the log. The order of variants is the format: new variants go to the end.
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum ProposalEntry<'a> {
     Batches(#[serde(borrow)] Vec<Vec<(ChangeEntry<'a>, ConditionEntry<'a>)>>),
     Seal {

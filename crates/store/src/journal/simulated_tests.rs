@@ -183,7 +183,10 @@ impl Expected {
         self.contents.push(contents_of(&after));
         let Some(answers) = self.commit(
             journal,
-            vec![Request::Seal(generation.clone(), SealCondition::default())],
+            vec![Request::Seal(
+                generation.clone(),
+                crate::SealCondition::default(),
+            )],
         ) else {
             return false;
         };
