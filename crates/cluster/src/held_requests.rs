@@ -70,6 +70,13 @@ impl HeldRequests {
             .is_some_and(|count| count.of_node > 0)
     }
 
+    /// Returns the nodes that wait themselves.
+    pub(crate) fn waiting(&self) -> Vec<Identifier> {
+        let counts = self.lock();
+        let waiting = counts.iter().filter(|(_, count)| count.of_node > 0);
+        waiting.map(|(identifier, _)| identifier.clone()).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

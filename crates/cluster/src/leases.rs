@@ -31,8 +31,10 @@ pub(crate) struct Leases {
 
 #[derive(Clone, Copy)]
 struct Lease {
-    /// The time of the last request.
+    /// The time of the last request, to any server.
     seen: Instant,
+    /// The time of the last request to this server.
+    seen_here: Option<Instant>,
     /// Whether the node has received its files since it registered.
     has_files: bool,
     /// Whether the node follows changes, or has renewed explicitly.
@@ -43,6 +45,7 @@ impl Lease {
     fn new(now: Instant, has_files: bool) -> Self {
         Self {
             seen: now,
+            seen_here: None,
             has_files,
             takes_part: false,
         }
@@ -65,8 +68,25 @@ impl Leases {
     /// Notes that a node has registered. Its lease binds it until it has received its files.
     pub(crate) fn on_registered(&self, identifier: &Identifier) {
         if self.is_used() {
-            let lease = Lease::new(Instant::now(), false);
+            let now = Instant::now();
+            let lease = Lease {
+                seen_here: Some(now),
+                ..Lease::new(now, false)
+            };
             self.lock().insert(identifier.clone(), lease);
+        }
+    }
+
+    /// Notes nodes that have registered with any server. Those that this server has noted already keep their leases.
+    pub(crate) fn on_registered_anywhere<'a>(&self, nodes: impl Iterator<Item = &'a Identifier>) {
+        if !self.is_used() {
+            return;
+        }
+        let (mut known, now) = (self.lock(), Instant::now());
+        for node in nodes {
+            if !known.contains_key(node) {
+                known.insert(node.clone(), Lease::new(now, false));
+            }
         }
     }
 
@@ -83,6 +103,23 @@ impl Leases {
     /// Notes that a node follows changes, or that it has renewed its lease.
     pub(crate) fn on_renewed(&self, identifier: &str) {
         self.update(identifier, |lease| lease.takes_part = true);
+    }
+
+    /// Notes that another server has seen a node. `takes_part` says whether the node follows changes or has renewed.
+    pub(crate) fn on_seen_elsewhere(&self, identifier: &str, takes_part: bool) {
+        if let Some(lease) = self.lock().get_mut(identifier) {
+            lease.seen = Instant::now();
+            lease.takes_part |= takes_part;
+        }
+    }
+
+    /// Returns the nodes that this server has seen at `since` or later, with whether they follow changes or have renewed.
+    pub(crate) fn seen_since(&self, since: Instant) -> Vec<(Identifier, bool)> {
+        let nodes = self.lock();
+        let is_new = |lease: &Lease| lease.seen_here.is_some_and(|at| at >= since);
+        let seen = nodes.iter().filter(|(_, lease)| is_new(lease));
+        seen.map(|(node, lease)| (node.clone(), lease.takes_part))
+            .collect()
     }
 
     /// Returns the state of a node's lease at `now`, if it binds the node. `waits` says whether one of its requests waits.
@@ -104,7 +141,8 @@ impl Leases {
     }
 
     /// Returns the registered nodes whose leases have expired at `now`, and the time at which the next one may expire.
-    /// `registered` has each registered node, whether it has received its files, and whether one of its requests waits.
+    /// `registered` has each registered node, whether it has received its files since it registered, and whether one of its
+    /// requests waits.
     /// Forgets all other nodes.
     pub(crate) fn expired<'a>(
         &self,
@@ -120,6 +158,8 @@ impl Leases {
         for (identifier, has_files, waits) in registered {
             let known = nodes.get(identifier).copied();
             let mut known = known.unwrap_or_else(|| Lease::new(now, has_files));
+            // Another server may have delivered them.
+            known.has_files |= has_files;
             if waits {
                 known.seen = now;
             }
@@ -147,6 +187,7 @@ impl Leases {
         }
         if let Some(lease) = self.lock().get_mut(identifier) {
             lease.seen = Instant::now();
+            lease.seen_here = Some(lease.seen);
             change(lease);
         }
     }

@@ -44,6 +44,7 @@ mod phase_tally;
 mod phase_waits;
 mod run_leases;
 mod queries;
+mod presence;
 mod servers;
 pub mod projection;
 pub mod record;
@@ -251,10 +252,12 @@ impl Coordinator {
         });
         let reconciler = Reconciler::new(shared.clone(), config, received);
         let follow = PhaseWaits::follow(shared.clone());
+        let share = presence::share(shared.clone());
         let run = async move {
             tokio::select! {
                 () = reconciler.run(shutdown) => {}
                 () = follow => std::future::pending().await,
+                () = share => std::future::pending().await,
             }
         };
         (Self { shared }, run)

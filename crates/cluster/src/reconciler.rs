@@ -259,6 +259,9 @@ impl Reconciler {
         if changed.registrations || is_rule_value_changed {
             self.attempt.on_rule_input_changed(now);
         }
+        let registered = changed.registered.iter();
+        let registered = registered.map(|registration| &registration.identifier);
+        self.shared.leases.on_registered_anywhere(registered);
         if !changed.registered.is_empty() {
             // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
             self.attempt.clear_failure();

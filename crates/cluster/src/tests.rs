@@ -14,6 +14,7 @@ mod overrides;
 mod reload;
 mod deliveries;
 mod servers;
+mod presence;
 mod render_turn;
 mod static_files;
 mod capacity;

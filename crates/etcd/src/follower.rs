@@ -11,7 +11,7 @@ use crate::{
     api::{Event, WatchCreateRequest, WatchResponse, event::EventType},
     keys::{Key, LogKey},
     load::{self, read_entry, read_parts},
-    records,
+    presence, records,
     session::Session,
     shared::Shared,
     view::{Decision, LogRecord, View},
@@ -238,6 +238,12 @@ impl Follower {
             Key::Server(id) => {
                 self.shared.view().servers.remove(&id);
             }
+            Key::Presence(id, _) if is_put && id != self.shared.id => {
+                if let Some(presence) = presence::read(&value) {
+                    // Without a receiver there is nothing to tell.
+                    let _ = self.shared.presences.send(Arc::new(presence));
+                }
+            }
             Key::Turn => {
                 let holder = if is_put {
                     load::server_of(&value)
@@ -248,7 +254,7 @@ impl Follower {
                 self.shared.publish_turn();
                 self.shared.turn_changed.notify_one();
             }
-            Key::Part(_) | Key::Snapshot | Key::Meta => {}
+            Key::Part(_) | Key::Snapshot | Key::Meta | Key::Presence(..) => {}
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) enum Key {
     Server(ServerId),
     /// The server whose turn it is to render.
     Turn,
+    /// What a server tells about its nodes, in parts that are numbered from 0.
+    Presence(ServerId, usize),
 }
 
 /// A random number, one for each store that was opened.
@@ -60,6 +62,7 @@ impl fmt::Display for Key {
             Self::Snapshot => f.write_str("snapshot"),
             Self::Server(id) => write!(f, "servers/{id}"),
             Self::Turn => f.write_str("turn"),
+            Self::Presence(id, part) => write!(f, "presence/{id}/{part}"),
         }
     }
 }
@@ -81,6 +84,10 @@ impl Key {
                     writer: ServerId::parse(writer)?,
                     entry: u64::from_str_radix(entry, 16).ok()?,
                 })
+            }
+            Some(("presence", rest)) => {
+                let (id, part) = rest.split_once('/')?;
+                Self::Presence(ServerId::parse(id)?, part.parse().ok()?)
             }
             Some(("servers", id)) => Self::Server(ServerId::parse(id)?),
             Some(("parts", digest)) => Self::Part(digest.parse().ok()?),
@@ -157,6 +164,7 @@ mod tests {
             Key::Snapshot,
             Key::Server(ServerId(7)),
             Key::Turn,
+            Key::Presence(ServerId(7), 12),
         ] {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }

@@ -25,6 +25,7 @@ mod database;
 mod view;
 mod load;
 mod shared;
+mod presence;
 mod follower;
 mod server_record;
 mod writer;

@@ -247,7 +247,7 @@ impl Listed {
                 self.servers.insert(id, record);
             }
             Some(Key::Turn) => self.turn = server_of(&value),
-            Some(Key::Part(_)) | None => {}
+            Some(Key::Part(_) | Key::Presence(..)) | None => {}
         }
     }
 }

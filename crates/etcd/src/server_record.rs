@@ -121,6 +121,7 @@ impl RecordKeeper {
         }
         let lease = session.grant_lease(LEASE_SECONDS).await?;
         self.lease = Some(lease);
+        self.shared.set_lease(lease);
         self.written = None;
         Ok(lease)
     }

@@ -2,12 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use rustls::ClientConfig;
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, broadcast, oneshot, watch},
     time::Instant,
 };
 
@@ -18,8 +21,11 @@ use crate::{
     view::{Decision, View},
 };
 use cfgsync_store::{
-    Commit, CommitError, Freshness, PublishedState, SealOutcome, ServerDescription,
+    Commit, CommitError, Freshness, Presence, PublishedState, SealOutcome, ServerDescription,
 };
+
+/// The number of messages of other servers that wait to be taken.
+const PRESENCES_MAX: usize = 256;
 
 /// The answer to a batch.
 pub(crate) type BatchAnswer = oneshot::Sender<Result<Commit, CommitError>>;
@@ -58,6 +64,10 @@ pub(crate) struct Shared {
     pub(crate) turn: watch::Sender<bool>,
     /// Notified when the turn has changed.
     pub(crate) turn_changed: Notify,
+    /// The number of this server's lease. Zero if it has none.
+    lease: AtomicI64,
+    /// What the other servers tell about their nodes.
+    pub(crate) presences: broadcast::Sender<Arc<Presence>>,
     /// What this server says about itself.
     pub(crate) description: watch::Sender<ServerDescription>,
     link: Mutex<Link>,
@@ -77,6 +87,8 @@ impl Shared {
             id,
             turn: watch::Sender::new(false),
             turn_changed: Notify::new(),
+            lease: AtomicI64::new(0),
+            presences: broadcast::Sender::new(PRESENCES_MAX),
             description: watch::Sender::default(),
             config,
             keys,
@@ -103,6 +115,16 @@ impl Shared {
         let has_turn = self.view().turn == Some(self.id);
         self.turn
             .send_if_modified(|turn| std::mem::replace(turn, has_turn) != has_turn);
+    }
+
+    /// Returns the number of this server's lease. Zero if it has none.
+    pub(crate) fn lease(&self) -> i64 {
+        self.lease.load(Ordering::Relaxed)
+    }
+
+    /// Notes the number of this server's lease.
+    pub(crate) fn set_lease(&self, lease: i64) {
+        self.lease.store(lease, Ordering::Relaxed);
     }
 
     /// Notes that etcd has answered.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -14,7 +14,7 @@ use crate::{
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    parts,
+    parts, presence,
     server_record::RecordKeeper,
     session::Session,
     shared::Shared,
@@ -22,8 +22,8 @@ use crate::{
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_store::{
-    BoxFuture, Change, Commit, CommitError, Database, Freshness, SealCondition, SealOutcome,
-    ServerDescription, ServerStatus, State, StateGuard, Store, shared_log,
+    BoxFuture, Change, Commit, CommitError, Database, Freshness, Presence, SealCondition,
+    SealOutcome, ServerDescription, ServerStatus, State, StateGuard, Store, shared_log,
 };
 
 /// A store on etcd. Dropping it ends its tasks and closes its connection.
@@ -244,6 +244,21 @@ impl Store for EtcdStore {
             let database = database::describe(&session).await;
             database.map(Some).map_err(|error| error.reason)
         })
+    }
+
+    fn share_presence(&self, presence: Presence) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let session = self.shared.session.borrow().clone();
+            let Some(session) = session else { return };
+            let written = presence::write(&self.shared, &session, &presence).await;
+            if let Err(error) = written {
+                tracing::debug!(event = "etcd_presence_failed", "{error}");
+            }
+        })
+    }
+
+    fn presences(&self) -> Option<broadcast::Receiver<Arc<Presence>>> {
+        Some(self.shared.presences.subscribe())
     }
 
     fn failed(&self) -> BoxFuture<'_, String> {

@@ -4,10 +4,10 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::{
-    Change, Commit, CommitError, Database, Freshness, SealCondition, SealOutcome,
+    Change, Commit, CommitError, Database, Freshness, Presence, SealCondition, SealOutcome,
     ServerDescription, ServerStatus, StateGuard,
 };
 use cfgsync_model::{Generation, Instance, Revision};
@@ -88,6 +88,17 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the running servers that share this store. Empty for a store for one server.
     fn servers(&self) -> Vec<ServerStatus> {
         vec![]
+    }
+
+    /// Tells the other servers about the nodes that reach this one. It is not durable: if it fails, the next one counts.
+    fn share_presence(&self, presence: Presence) -> BoxFuture<'_, ()> {
+        let _ = presence;
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Returns a receiver of what the other servers share. `None` for a store that no other server writes to.
+    fn presences(&self) -> Option<broadcast::Receiver<Arc<Presence>>> {
+        None
     }
 
     /// Asks the database of the store about itself. `None` for a store without one.

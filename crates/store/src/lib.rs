@@ -48,7 +48,7 @@ pub use phases::Phases;
 pub use published::{PublishedState, StateGuard};
 pub use run_change::{NewClaim, RunChange, RunRejection};
 pub use runs::Runs;
-pub use servers::{Database, DatabaseMember, Freshness, ServerDescription, ServerStatus};
+pub use servers::{Database, DatabaseMember, Freshness, Presence, ServerDescription, ServerStatus};
 pub use state::{NodeOverride, RegisteredNode, State};
 pub use value_change::{SetValue, ValueChange, ValueRejection};
 pub use value_history::ValueHistory;

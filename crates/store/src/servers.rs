@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cfgsync_model::Revision;
+use cfgsync_model::{Fence, Identifier, Revision, RunName};
 
 /// What a server says about itself to the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +30,25 @@ pub struct ServerStatus {
     pub is_rendering: bool,
     /// Whether it is this server.
     pub is_this: bool,
+}
+
+/// What a server knows about the nodes that reach it, and what other servers cannot see. It has no revision, and causes no
+/// render.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// The nodes that have sent a request or wait, with whether they follow changes or have renewed their lease.
+    pub seen: Vec<(Identifier, bool)>,
+    /// The nodes that have their newest files and ask for the next ones.
+    pub following: Vec<Identifier>,
+    /// The runs whose runners have renewed their lease.
+    pub runs: Vec<(RunName, Fence)>,
+}
+
+impl Presence {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How old the state of a store may be.

@@ -46,7 +46,7 @@ impl LeaseExpiry {
             return Some(next);
         }
         let registered = state.registrations.keys().map(|identifier| {
-            let has_files = state.deliveries.contains_key(identifier);
+            let has_files = has_files(state, identifier);
             let waits = shared.held_requests.waits(identifier.as_str());
             (identifier, has_files, waits)
         });
@@ -102,6 +102,21 @@ impl LeaseExpiry {
         tracing::warn!("cannot remove nodes whose leases have expired: {error}; trying again");
         self.next = Some(Instant::now() + RETRY);
     }
+}
+
+/// Whether a node has received a generation that includes its registration.
+fn has_files(state: &State, identifier: &Identifier) -> bool {
+    let (Some(number), Some(registered)) = (
+        state.deliveries.get(identifier),
+        state.registrations.get(identifier),
+    ) else {
+        return false;
+    };
+    let mut generations = state.generations.iter();
+    // A generation that is no longer kept is older than this registration, or the node has not changed since.
+    generations
+        .find(|generation| generation.number == *number)
+        .is_none_or(|generation| generation.revision >= registered.revision)
 }
 
 /// Returns the removal of the registration that `state` has.

@@ -3,6 +3,8 @@
 //!
 //! `CFGSYNC_CHAOS_SEEDS=1..200` runs these seeds. The seed decides the schedule of a run.
 
+#![allow(clippy::print_stdout, reason = "a run says its seed")]
+
 use std::{
     collections::{BTreeMap, HashMap},
     env,
