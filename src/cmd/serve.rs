@@ -320,10 +320,9 @@ async fn run_server(
     )?;
     let mut child = start_command(&args, &addresses, tls.as_deref(), &descriptors)?;
     if let Some(store) = &store {
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let urls = &args.advertise;
-        let key = sign_key.as_deref();
-        store.describe(description::of_server(urls, scheme, &addresses, &spec, key));
+        let (scheme, key) = (scheme_of(tls.as_deref()), sign_key.as_deref());
+        let description = description::of_server(&args.advertise, scheme, &addresses, &spec, key);
+        store.describe(description);
     }
     let (status, status_line) = watch::channel(String::new());
     let metrics = Arc::<Metrics>::default();
@@ -413,6 +412,10 @@ fn start_command(
     Ok(Some(child))
 }
 
+fn scheme_of(tls: Option<&ServeTls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
 /// Logs the addresses of the server, and how nodes join.
 fn announce(
     cluster: &str,
@@ -420,7 +423,7 @@ fn announce(
     authenticates: bool,
     tls: Option<&ServeTls>,
 ) -> Result<(), ServeError> {
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let scheme = scheme_of(tls);
     for address in addresses {
         tracing::info!(
             event = "server_started",

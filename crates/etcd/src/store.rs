@@ -1,6 +1,6 @@
 //! The store: opens the data of a cluster in etcd, and takes changes and seals.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -25,6 +25,9 @@ use cfgsync_store::{
     BoxFuture, Change, Commit, CommitError, Database, Freshness, Presence, SealCondition,
     SealOutcome, ServerDescription, ServerStatus, State, StateGuard, Store, shared_log,
 };
+
+/// The time after the deadline of a request in which the writer answers it.
+const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
 /// A store on etcd. Dropping it ends its tasks and closes its connection.
 pub struct EtcdStore {
@@ -111,7 +114,8 @@ impl EtcdStore {
         }
         let unknown =
             || CommitError::Unknown("etcd has not confirmed the change in time".to_owned());
-        match timeout_at(deadline, answered).await {
+        // The writer answers at the deadline, and knows more.
+        match timeout_at(deadline + ANSWER_GRACE, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(unknown()),
         }

@@ -281,7 +281,13 @@ async fn settle(stores: &[Arc<dyn Store>]) {
         let commit = loop {
             match store.apply(change()).await {
                 Ok(commit) => break commit,
-                Err(error) => assert!(begun.elapsed() < HEAL_MAX, "{error}"),
+                Err(error) => {
+                    let freshness = store.freshness();
+                    assert!(
+                        begun.elapsed() < HEAL_MAX,
+                        "server {at}: {error}; {freshness:?}"
+                    );
+                }
             }
             sleep(Duration::from_millis(100)).await;
         };
