@@ -330,16 +330,7 @@ async fn run_server(
         spec,
         listeners,
         materializers: vec![],
-        coordinator: cluster::Config {
-            min_generation_interval: args.min_generation_interval,
-            run_lease: args.run_lease,
-            bounds: args.limits.bounds(),
-            value_bounds: args.values.bounds(),
-            sign_key: sign_key.clone(),
-            adopt_spec: args.adopt_spec,
-            metrics: metrics.clone(),
-            ..cluster::Config::default()
-        },
+        coordinator: coordinator_config(&args, sign_key.clone(), metrics.clone()),
         http,
         store,
         history: args.history(),
@@ -391,6 +382,23 @@ async fn run_server(
         }
     }
     Ok(exit)
+}
+
+fn coordinator_config(
+    args: &ServeArgs,
+    sign_key: Option<Arc<SigningKey>>,
+    metrics: Arc<Metrics>,
+) -> cluster::Config {
+    cluster::Config {
+        min_generation_interval: args.min_generation_interval,
+        run_lease: args.run_lease,
+        bounds: args.limits.bounds(),
+        value_bounds: args.values.bounds(),
+        sign_key,
+        adopt_spec: args.adopt_spec,
+        metrics,
+        ..cluster::Config::default()
+    }
 }
 
 /// Starts CMD with the URL of the server, if there is a CMD.
