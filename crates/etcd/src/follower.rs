@@ -112,6 +112,14 @@ impl Follower {
 
     /// Watches until the connection fails. Returns the reason.
     async fn follow(&mut self, session: &Arc<Session>) -> EtcdError {
+        match load::newest_revision(session, &self.shared.keys).await {
+            Ok(etcd_revision) => {
+                if let Err(error) = self.check_history(session, etcd_revision) {
+                    return error;
+                }
+            }
+            Err(error) => return error,
+        }
         loop {
             match self.watch(session).await {
                 Ok(never) => match never {},
@@ -178,7 +186,6 @@ impl Follower {
             return Err(EtcdError::new(EtcdErrorKind::Ambiguous, reason));
         }
         if response.created {
-            self.check_history(session, response.header.as_ref().map_or(0, |h| h.revision))?;
             self.backoff.reset();
             self.shared.session.send_replace(Some(session.clone()));
             return Ok(());

@@ -183,6 +183,17 @@ pub(crate) async fn read_parts(
     Ok(parts)
 }
 
+/// Returns the newest revision of etcd. A member that is behind the others catches up first.
+pub(crate) async fn newest_revision(session: &Session, keys: &Keys) -> Result<i64, EtcdError> {
+    let request = RangeRequest {
+        key: keys.full(&Key::Meta),
+        count_only: true,
+        ..RangeRequest::default()
+    };
+    let answer = session.range(request).await?;
+    Ok(answer.header.map_or(0, |header| header.revision))
+}
+
 /// Reads all keys at one revision, except the parts.
 pub(crate) async fn list(session: &Session, keys: &Keys) -> Result<Listed, EtcdError> {
     let mut listed = Listed {

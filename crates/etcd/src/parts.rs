@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn parts_together_are_the_whole() {
         let bytes: Vec<u8> = (0..3 * PART_MAX_BYTES + 17)
-            .map(|at| (at / 7) as u8)
+            .map(|at| (at / 7).to_le_bytes()[0])
             .collect();
         let parts = divide(bytes.clone());
         assert_eq!(parts.len(), 4);
