@@ -401,7 +401,7 @@ _cfgsync() {
                     return 0
                     ;;
                 --kind)
-                    COMPREPLY=($(compgen -W "node_registered joiner_changed node_removed override_set override_removed delivered name_claimed name_released cluster_failed cluster_reset set delete alias_set alias_delete generation_confirmed node_banned node_unbanned redraw_requested phase_reported run_claimed run_done run_failed run_forgotten generation_sealed readiness notice" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "node_registered joiner_changed node_removed override_set override_removed delivered name_claimed name_released cluster_failed cluster_reset set delete alias_set alias_delete generation_confirmed node_banned node_unbanned redraw_requested phase_reported run_claimed run_done run_failed run_forgotten rollout_stopped rollout_resumed generation_sealed readiness notice" -- "${cur}"))
                     return 0
                     ;;
                 --node)

@@ -273,6 +273,8 @@ run_claimed\t''
 run_done\t''
 run_failed\t''
 run_forgotten\t''
+rollout_stopped\t''
+rollout_resumed\t''
 generation_sealed\t''
 readiness\t''
 notice\t''"

@@ -18,6 +18,7 @@ use cfgsync_model::{
 use cfgsync_spec::{OnConflict, Spec};
 use cfgsync_store::{
     CapacityExceeded, Change, Commit, CommitError, Rejection, RejectionReason, RunRejection, State,
+    StoppedRollout,
 };
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{LeaveBody, RefusedEntry, RolloutState};
@@ -483,12 +484,11 @@ impl Coordinator {
     /// Fails if no roll-out is running, or if the store does not acknowledge the stop.
     pub async fn stop_rollout(&self) -> Result<(), Refusal> {
         let generation = self.running_rollout()?;
-        let is_stopped = true;
-        let change = Change::StopRollout {
+        let stopped = StoppedRollout {
             generation,
-            is_stopped,
+            reason: None,
         };
-        self.apply(vec![change]).await?;
+        self.apply(vec![Change::StopRollout(stopped)]).await?;
         self.command(Command::Publish).await;
         Ok(())
     }
@@ -499,14 +499,13 @@ impl Coordinator {
     /// Fails if no roll-out is running or stopped, or if the store does not acknowledge the change.
     pub async fn resume_rollout(&self) -> Result<(), Refusal> {
         // A stop counts for the next generation even if all nodes have been handed this one.
-        let stopped = self.shared.store.state().stopped_rollout;
-        let generation = stopped.map_or_else(|| self.running_rollout(), Ok)?;
-        let is_stopped = false;
-        let change = Change::StopRollout {
-            generation,
-            is_stopped,
+        let stopped = self.shared.store.state().stopped_rollout.clone();
+        let generation = match stopped {
+            Some(stopped) => stopped.generation,
+            None => self.running_rollout()?,
         };
-        self.apply(vec![change]).await?;
+        self.apply(vec![Change::ResumeRollout { generation }])
+            .await?;
         self.command(Command::ResumeRollout).await;
         Ok(())
     }

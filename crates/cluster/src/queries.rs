@@ -133,7 +133,7 @@ impl Coordinator {
         state: &State,
         identifier: &str,
     ) -> Result<(&'a ServedGeneration, &'a Identifier, &'a ServedPayload), Answer> {
-        let served = view.served_to(identifier).map(Arc::as_ref);
+        let served = view.served_to(state, identifier).map(Arc::as_ref);
         let found = served.and_then(|served| {
             let (identifier, payload) = served.payload(identifier)?;
             Some((served, identifier, payload))
@@ -158,7 +158,8 @@ impl Coordinator {
     /// Notes that a payload is about to be sent. Returns whether this server sends it to `identifier` for the first time.
     pub fn begin_delivery(&self, identifier: &Identifier, generation: GenerationNumber) -> bool {
         let view = self.shared.view.load();
-        let payload = served_payload(&view, identifier, generation);
+        let state = self.shared.store.state();
+        let payload = served_payload(&view, &state, identifier, generation);
         payload.is_some_and(ServedPayload::begin)
     }
 
@@ -167,13 +168,14 @@ impl Coordinator {
     pub fn complete_delivery(&self, identifier: Identifier, generation: GenerationNumber) {
         self.shared.leases.on_delivered(identifier.as_str());
         let view = self.shared.view.load();
-        let is_news = if let Some(payload) = served_payload(&view, &identifier, generation) {
+        let state = self.shared.store.state();
+        let payload = served_payload(&view, &state, &identifier, generation);
+        let is_news = if let Some(payload) = payload {
             payload.mark_delivered()
         } else {
             // The next generation was published meanwhile. The node may have received it already.
-            let state = self.shared.store.state();
             let recorded = state.deliveries.get(&identifier);
-            let served = view.served_to(identifier.as_str());
+            let served = view.served_to(&state, identifier.as_str());
             !served.is_some_and(|served| served.was_delivered(identifier.as_str()))
                 && recorded.is_none_or(|recorded| *recorded < generation)
         };
@@ -318,10 +320,11 @@ impl Coordinator {
 /// Returns the payload of `identifier`, if `generation` is the served one.
 fn served_payload<'v>(
     view: &'v View,
+    state: &State,
     identifier: &Identifier,
     generation: GenerationNumber,
 ) -> Option<&'v ServedPayload> {
-    let served = view.served_to(identifier.as_str())?;
+    let served = view.served_to(state, identifier.as_str())?;
     let (_, payload) = served.payload(identifier.as_str())?;
     (served.generation.number == generation).then_some(payload)
 }

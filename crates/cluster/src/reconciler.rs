@@ -18,6 +18,7 @@ mod adopter;
 mod expiry;
 mod lease_expiry;
 mod recorder;
+mod stop_recorder;
 mod rollouts;
 mod publisher;
 
@@ -222,6 +223,7 @@ impl Reconciler {
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
                 () = self.lease_expiry.removed() => {}
+                () = self.rollouts.stop_recorder.recorded(&self.shared) => {}
                 () = refusals_changed(&self.shared, next_evaluation) => {}
                 () = sleep_until(wake_at.0) => {}
             }
@@ -495,7 +497,12 @@ impl Reconciler {
 
     /// Serves `served` and ends the attempt. Returns `false`, and changes nothing, if a newer one is already served.
     fn serve(&mut self, served: ServedGeneration) -> bool {
-        let previous = self.serving.generation.clone();
+        let up_to = self.serving.up_to();
+        let previous = self
+            .serving
+            .generation
+            .clone()
+            .map(|previous| (previous, up_to));
         let is_newer = self.serving.serve(served);
         if is_newer {
             self.attempt.on_sealed();

@@ -11,8 +11,9 @@ use std::{
 use imbl::OrdMap;
 use tokio::time::Instant;
 
-use cfgsync_model::{GenerationNumber, Identifier, Phase};
+use cfgsync_model::{GenerationNumber, Identifier, Phase, Revision};
 use cfgsync_spec::RolloutRule;
+use cfgsync_store::{State, StoppedRollout};
 use cfgsync_support::duration;
 
 /// The roll-out of one generation.
@@ -22,8 +23,8 @@ pub(crate) struct Rollout {
     rule: RolloutRule,
     /// The nodes that still have an older generation, in the order of their seats.
     queue: VecDeque<Identifier>,
-    /// The generation that each of these nodes has.
-    held_back: OrdMap<Identifier, GenerationNumber>,
+    /// The files that each of these nodes has.
+    held_back: OrdMap<Identifier, Handed>,
     /// The nodes that were handed the generation and have not reported the phase, with the time at which they got it.
     in_progress: BTreeMap<Identifier, Instant>,
     /// The number of nodes that have reported the phase.
@@ -31,6 +32,17 @@ pub(crate) struct Rollout {
     /// Nodes that were not waited for, because they do not follow changes.
     skipped: Vec<Identifier>,
     stopped: Option<Stopped>,
+    /// Whether the store has recorded the stop.
+    is_stop_recorded: bool,
+}
+
+/// The files that a node was handed last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handed {
+    /// Their generation.
+    pub(crate) generation: GenerationNumber,
+    /// They include registrations up to this revision.
+    pub(crate) up_to: Revision,
 }
 
 /// The reason why a roll-out does not go on.
@@ -38,6 +50,8 @@ pub(crate) struct Rollout {
 pub(crate) enum Stopped {
     /// An operator has stopped it.
     Operator,
+    /// It was stopped before, for this reason: by another server, or before this one was started.
+    Before(String),
     /// A node has reported that it failed.
     Failed {
         node: Identifier,
@@ -76,6 +90,9 @@ pub(crate) trait Nodes {
     /// Returns whether the node is registered.
     fn is_member(&self, identifier: &Identifier) -> bool;
 
+    /// Returns whether the files include the registration of the node.
+    fn is_included(&self, identifier: &Identifier, files: Handed) -> bool;
+
     /// Returns whether the node follows changes. `None` if that is not known yet.
     fn follows(&self, identifier: &Identifier) -> Option<bool>;
 
@@ -83,13 +100,21 @@ pub(crate) trait Nodes {
     fn reported(&self, identifier: &Identifier) -> Reported;
 }
 
+impl Handed {
+    /// Returns whether the files include the registration of the node. They do for a node that is not registered.
+    pub(crate) fn includes(self, state: &State, identifier: &str) -> bool {
+        let registered = state.registrations.get(identifier);
+        registered.is_none_or(|registered| registered.revision <= self.up_to)
+    }
+}
+
 impl Rollout {
     /// Begins the roll-out of `generation`. `older` has the nodes that have an older generation with other files, in the
-    /// order of their seats, and its number. All other nodes get the new generation at once.
+    /// order of their seats, and these files. All other nodes get the new generation at once.
     pub(crate) fn new(
         generation: GenerationNumber,
         rule: RolloutRule,
-        older: Vec<(Identifier, GenerationNumber)>,
+        older: Vec<(Identifier, Handed)>,
     ) -> Self {
         Self {
             generation,
@@ -103,12 +128,19 @@ impl Rollout {
             done: 0,
             skipped: Vec::new(),
             stopped: None,
+            is_stop_recorded: false,
         }
     }
 
-    /// Takes the place of `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have
-    /// not reported are still waited for. Those that get other files now get them first.
-    pub(crate) fn replace(&mut self, replaced: &Self) {
+    /// Replaces `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have not
+    /// reported are still waited for. Those that get other files now get them first. A stop stays. A node that was not
+    /// waited for is listed still if `is_behind`, which says that it has not received the newest files.
+    pub(crate) fn replace(&mut self, replaced: &Self, is_behind: impl Fn(&Identifier) -> bool) {
+        self.stopped.clone_from(&replaced.stopped);
+        self.is_stop_recorded = replaced.is_stop_recorded;
+        let skipped = replaced.skipped.iter();
+        let listed = skipped.filter(|node| !self.held_back.contains_key(*node) && is_behind(node));
+        self.skipped.extend(listed.cloned());
         let is_waited_for = |node: &Identifier| replaced.in_progress.contains_key(node);
         let queue = std::mem::take(&mut self.queue).into_iter();
         let (first, rest): (VecDeque<_>, VecDeque<_>) = queue.partition(is_waited_for);
@@ -130,8 +162,8 @@ impl Rollout {
         self.queue.iter()
     }
 
-    /// Returns the nodes that still get an older generation, with its number.
-    pub(crate) fn held_back(&self) -> &OrdMap<Identifier, GenerationNumber> {
+    /// Returns the nodes that still get an older generation, with these files.
+    pub(crate) fn held_back(&self) -> &OrdMap<Identifier, Handed> {
         &self.held_back
     }
 
@@ -175,21 +207,40 @@ impl Rollout {
         self.in_progress.extend(handed);
     }
 
-    /// Notes whether an operator has stopped the roll-out. Then no further node is handed the generation. Returns whether
-    /// that is news.
-    pub(crate) fn set_stopped(&mut self, is_stopped: bool) -> bool {
-        let before = self.stopped.clone();
-        if is_stopped {
-            self.stopped.get_or_insert(Stopped::Operator);
-        } else if before == Some(Stopped::Operator) {
-            self.stopped = None;
-        }
-        before != self.stopped
+    /// Takes the recorded stop into account. While there is one, no further node is handed the generation. If there is none
+    /// any more, an operator has resumed. Returns whether that is news.
+    pub(crate) fn note_recorded_stop(
+        &mut self,
+        recorded: Option<&StoppedRollout>,
+        nodes: &impl Nodes,
+        now: Instant,
+    ) -> bool {
+        let Some(recorded) = recorded else {
+            let is_resumed = self.is_stop_recorded;
+            if is_resumed {
+                self.resume(nodes, now);
+            }
+            return is_resumed;
+        };
+        self.is_stop_recorded = true;
+        let is_news = self.stopped.is_none();
+        self.stopped.get_or_insert_with(|| match &recorded.reason {
+            Some(reason) => Stopped::Before(reason.to_string()),
+            None => Stopped::Operator,
+        });
+        is_news
+    }
+
+    /// Returns the reason of a stop that is not recorded yet.
+    pub(crate) fn unrecorded_stop(&self) -> Option<String> {
+        let stopped = self.stopped.as_ref().filter(|_| !self.is_stop_recorded);
+        stopped.map(ToString::to_string)
     }
 
     /// Goes on. Nodes that have failed or are late are no longer waited for.
     pub(crate) fn resume(&mut self, nodes: &impl Nodes, now: Instant) {
         self.stopped = None;
+        self.is_stop_recorded = false;
         let timeout = self.rule.timeout;
         let (skipped, in_progress) =
             std::mem::take(&mut self.in_progress)
@@ -206,7 +257,7 @@ impl Rollout {
     /// Takes the reports of the nodes into account and hands the generation to the next nodes.
     pub(crate) fn advance(&mut self, nodes: &impl Nodes, now: Instant) -> Advanced {
         let has_reports = self.take_reports(nodes, now);
-        let mut has_handed = false;
+        let mut has_handed = self.release_changed(nodes);
         while self.stopped.is_none() && self.in_progress.len() < self.at_once() {
             let Some(next) = self.queue.front() else {
                 break;
@@ -232,6 +283,21 @@ impl Rollout {
             has_handed,
             has_changed: has_handed || has_reports,
         }
+    }
+
+    /// Hands the generation to nodes that have registered with other facts. Returns whether there were any.
+    fn release_changed(&mut self, nodes: &impl Nodes) -> bool {
+        let before = self.held_back.len();
+        let held_back = &mut self.held_back;
+        self.queue.retain(|node| {
+            let handed = held_back.get(node);
+            let is_kept = handed.is_some_and(|handed| nodes.is_included(node, *handed));
+            if !is_kept {
+                held_back.remove(node);
+            }
+            is_kept
+        });
+        before != self.held_back.len()
     }
 
     /// Returns whether a report, a removal or a timeout has changed something.
@@ -275,6 +341,7 @@ impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator => f.write_str("an operator has stopped it"),
+            Self::Before(reason) => f.write_str(reason),
             Self::Failed { node, reason } => {
                 write!(f, "{node} failed")?;
                 match reason {
@@ -291,202 +358,4 @@ impl fmt::Display for Stopped {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use cfgsync_spec::AtOnce;
-
-    #[derive(Default)]
-    struct Known {
-        gone: BTreeSet<&'static str>,
-        silent: BTreeSet<&'static str>,
-        unknown: BTreeSet<&'static str>,
-        reports: BTreeMap<&'static str, Reported>,
-    }
-
-    impl Nodes for Known {
-        fn is_member(&self, identifier: &Identifier) -> bool {
-            !self.gone.contains(identifier.as_str())
-        }
-
-        fn follows(&self, identifier: &Identifier) -> Option<bool> {
-            let is_known = !self.unknown.contains(identifier.as_str());
-            is_known.then(|| !self.silent.contains(identifier.as_str()))
-        }
-
-        fn reported(&self, identifier: &Identifier) -> Reported {
-            let report = self.reports.get(identifier.as_str());
-            report.cloned().unwrap_or(Reported::Nothing)
-        }
-    }
-
-    fn rollout(at_once: AtOnce, nodes: &[&str]) -> Rollout {
-        let rule = RolloutRule {
-            at_once,
-            wait_for: "healthy".parse().unwrap(),
-            timeout: Duration::from_mins(5),
-        };
-        let older = nodes
-            .iter()
-            .map(|name| (name.parse().unwrap(), GenerationNumber(1)));
-        Rollout::new(GenerationNumber(2), rule, older.collect())
-    }
-
-    fn waiting(rollout: &Rollout) -> Vec<&str> {
-        rollout.in_progress().map(Identifier::as_str).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn next_nodes_follow_when_the_earlier_ones_have_reported() {
-        let mut rollout = rollout(AtOnce::Nodes(2), &["c", "a", "b", "d"]);
-        let (mut known, now) = (Known::default(), Instant::now());
-        assert!(rollout.advance(&known, now).has_handed);
-        assert_eq!(waiting(&rollout), ["a", "c"], "in the order of the seats");
-        assert!(!rollout.advance(&known, now).has_handed);
-        known.reports.insert("c", Reported::Phase);
-        assert!(rollout.advance(&known, now).has_handed);
-        assert_eq!(waiting(&rollout), ["a", "b"]);
-        assert_eq!(
-            rollout
-                .held_back()
-                .keys()
-                .map(Identifier::as_str)
-                .collect::<Vec<_>>(),
-            ["d"]
-        );
-        for node in ["a", "b", "d"] {
-            known.reports.insert(node, Reported::Phase);
-        }
-        assert!(rollout.advance(&known, now).has_handed);
-        assert!(!rollout.advance(&known, now).has_handed);
-        assert!(rollout.is_complete());
-        assert_eq!(rollout.done(), 4);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failure_stops_until_an_operator_resumes() {
-        let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b", "c"]);
-        let (mut known, now) = (Known::default(), Instant::now());
-        rollout.advance(&known, now);
-        let failure = Reported::Failure(Some("port in use".to_owned()));
-        known.reports.insert("a", failure);
-        assert!(!rollout.advance(&known, now).has_handed);
-        assert_eq!(
-            rollout.stopped().unwrap().to_string(),
-            "a failed: port in use"
-        );
-        assert_eq!(rollout.next_timeout(), None);
-        rollout.resume(&known, now);
-        assert!(rollout.advance(&known, now).has_handed);
-        assert_eq!(waiting(&rollout), ["b"]);
-        assert_eq!(rollout.skipped(), ["a".parse().unwrap()]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn late_node_stops_the_roll_out() {
-        let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        let (known, now) = (Known::default(), Instant::now());
-        rollout.advance(&known, now);
-        let late = rollout.next_timeout().unwrap();
-        assert_eq!(late, now + Duration::from_mins(5));
-        assert!(!rollout.advance(&known, late).has_handed);
-        assert_eq!(
-            rollout.stopped().unwrap().to_string(),
-            "a has not reported healthy within 5m"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nodes_that_do_not_follow_or_have_left_are_not_waited_for() {
-        let mut rollout = rollout(AtOnce::Nodes(1), &["gone", "silent", "a"]);
-        let known = Known {
-            gone: BTreeSet::from(["gone"]),
-            silent: BTreeSet::from(["silent"]),
-            ..Known::default()
-        };
-        assert!(rollout.advance(&known, Instant::now()).has_handed);
-        assert_eq!(waiting(&rollout), ["a"]);
-        assert_eq!(rollout.skipped(), ["silent".parse().unwrap()]);
-        let left = Known {
-            gone: BTreeSet::from(["a"]),
-            ..Known::default()
-        };
-        rollout.advance(&left, Instant::now());
-        assert!(rollout.is_complete());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn node_of_which_nothing_is_known_yet_is_waited_for() {
-        let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        let mut known = Known {
-            unknown: BTreeSet::from(["a"]),
-            ..Known::default()
-        };
-        assert!(!rollout.advance(&known, Instant::now()).has_handed);
-        known.unknown.clear();
-        assert!(rollout.advance(&known, Instant::now()).has_handed);
-        assert_eq!(waiting(&rollout), ["a"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nodes_of_a_replaced_roll_out_come_first() {
-        let (mut known, now) = (Known::default(), Instant::now());
-        let mut replaced = rollout(AtOnce::Nodes(2), &["a", "b", "c", "d"]);
-        replaced.advance(&known, now);
-        known.reports.insert("a", Reported::Phase);
-        replaced.advance(&known, now);
-        assert_eq!(waiting(&replaced), ["b", "c"]);
-
-        known.reports.clear();
-        let later = now + Duration::from_mins(1);
-        // The newer generation has other files for b, and the same ones for c.
-        let mut newer = rollout(AtOnce::Nodes(2), &["a", "b", "d"]);
-        newer.replace(&replaced);
-        newer.advance(&known, later);
-        assert_eq!(waiting(&newer), ["b", "c"]);
-        assert_eq!(newer.next_timeout(), Some(now + Duration::from_mins(5)));
-        known.reports.insert("b", Reported::Phase);
-        newer.advance(&known, later);
-        assert_eq!(waiting(&newer), ["a", "c"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn newer_generation_does_not_end_the_stop_by_a_failure() {
-        let (mut known, now) = (Known::default(), Instant::now());
-        // a has failed, and has the same files in the newer generation.
-        let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        replaced.advance(&known, now);
-        known.reports.insert("a", Reported::Failure(None));
-        replaced.advance(&known, now);
-        let mut newer = rollout(AtOnce::Nodes(1), &["b"]);
-        newer.replace(&replaced);
-        assert!(!newer.advance(&known, now).has_handed);
-        assert_eq!(newer.stopped().unwrap().to_string(), "a failed");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn share_of_the_nodes_is_at_least_one() {
-        for (percent, count, expected) in [(25, 8, 2), (25, 3, 1), (1, 5, 1), (100, 3, 3)] {
-            let names: Vec<String> = (0..count).map(|at| format!("n-{at}")).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let mut rollout = rollout(AtOnce::Percent(percent), &names);
-            rollout.advance(&Known::default(), Instant::now());
-            assert_eq!(waiting(&rollout).len(), expected, "{percent}% of {count}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn operator_stops_and_resumes() {
-        let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b"]);
-        let (mut known, now) = (Known::default(), Instant::now());
-        rollout.advance(&known, now);
-        assert!(rollout.set_stopped(true));
-        known.reports.insert("a", Reported::Phase);
-        assert!(!rollout.advance(&known, now).has_handed);
-        assert_eq!(rollout.stopped(), Some(&Stopped::Operator));
-        rollout.resume(&known, now);
-        assert!(rollout.advance(&known, now).has_handed);
-        assert_eq!(waiting(&rollout), ["b"]);
-    }
-}
+mod tests;

@@ -45,7 +45,8 @@ pub(super) enum EventEntry<'a> {
     /// The name, the runner, the fence and the reason.
     RunFailed(&'a str, &'a str, u64, &'a str),
     RunForgotten(&'a str),
-    RolloutStopped(u64),
+    /// The generation and the reason.
+    RolloutStopped(u64, Option<&'a str>),
     RolloutResumed(u64),
 }
 
@@ -119,7 +120,9 @@ impl<'a> EventEntry<'a> {
                 reason,
             } => Self::RunFailed(name.as_str(), identifier.as_str(), fence.0, reason),
             EventKind::RunForgotten { name } => Self::RunForgotten(name.as_str()),
-            EventKind::RolloutStopped { generation } => Self::RolloutStopped(generation.0),
+            EventKind::RolloutStopped { generation, reason } => {
+                Self::RolloutStopped(generation.0, reason.as_deref())
+            }
             EventKind::RolloutResumed { generation } => Self::RolloutResumed(generation.0),
         }
     }
@@ -217,8 +220,9 @@ impl<'a> EventEntry<'a> {
             Self::RunForgotten(name) => EventKind::RunForgotten {
                 name: RunName::new(name)?,
             },
-            Self::RolloutStopped(generation) => EventKind::RolloutStopped {
+            Self::RolloutStopped(generation, reason) => EventKind::RolloutStopped {
                 generation: GenerationNumber(generation),
+                reason: reason.map(Arc::from),
             },
             Self::RolloutResumed(generation) => EventKind::RolloutResumed {
                 generation: GenerationNumber(generation),
