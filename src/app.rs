@@ -43,6 +43,8 @@ pub struct Service {
     pub clock: WallClock,
     /// Holds the state of the cluster in one line, for a service manager.
     pub status: Option<watch::Sender<String>>,
+    /// Takes the coordinator when the server starts. It can be read after the server has ended.
+    pub handle: Option<oneshot::Sender<Coordinator>>,
 }
 
 /// The bounds on the generations and events that a store keeps.
@@ -76,6 +78,7 @@ impl Service {
             history: History::default(),
             clock: WallClock::system(),
             status: None,
+            handle: None,
         }
     }
 }
@@ -124,11 +127,17 @@ pub struct NewSpec {
 /// # Errors
 /// See [`ServerError`].
 pub async fn serve(
-    service: Service,
+    mut service: Service,
     reload: mpsc::Receiver<NewSpec>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<DrainReport, ServerError> {
-    Wired::new(service)?.run(reload, shutdown).await
+    let handle = service.handle.take();
+    let wired = Wired::new(service)?;
+    if let Some(handle) = handle {
+        // The receiver may have gone.
+        let _ = handle.send(wired.coordinator.clone());
+    }
+    wired.run(reload, shutdown).await
 }
 
 /// A service whose parts know each other, before it runs.

@@ -30,6 +30,7 @@ pub(crate) mod spec_file;
 pub(crate) mod node_client;
 pub(crate) mod phase_wait;
 pub(crate) mod event_lines;
+pub(crate) mod record;
 pub(crate) mod serve;
 pub(crate) mod join;
 pub(crate) mod inspect;
@@ -38,6 +39,7 @@ pub(crate) mod values;
 pub(crate) mod plan;
 pub(crate) mod rm;
 pub(crate) mod unban;
+pub(crate) mod retry;
 pub(crate) mod replace;
 pub(crate) mod fail;
 pub(crate) mod reset;
@@ -88,6 +90,7 @@ pub(crate) enum Command {
     Plan(plan::PlanArgs),
     Rm(rm::RmArgs),
     Unban(unban::UnbanArgs),
+    Retry(retry::RetryArgs),
     Replace(replace::ReplaceArgs),
     Fail(fail::FailArgs),
     Reset(reset::ResetArgs),
@@ -118,6 +121,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Plan(args) => plan::run(&args),
         Command::Rm(args) => rm::run(args),
         Command::Unban(args) => unban::run(args),
+        Command::Retry(args) => retry::run(args),
         Command::Replace(args) => replace::run(args),
         Command::Fail(args) => fail::run(args),
         Command::Reset(args) => reset::run(args),

@@ -141,7 +141,7 @@ fn details(data: &Value) -> String {
     if let Some(message) = members.get("message").and_then(Value::as_str) {
         return message.to_owned();
     }
-    let is_shown = |name: &str| !matches!(name, "revision" | "part" | "kind");
+    let is_shown = |name: &str| !matches!(name, "revision" | "part" | "kind" | "at");
     let members = members.iter();
     let members = members.filter(|(name, value)| is_shown(name) && !value.is_null());
     let details: Vec<String> = members

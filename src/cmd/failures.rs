@@ -458,6 +458,10 @@ impl From<ServeError> for CommandError {
                     _ => None,
                 },
             ),
+            ServeError::Record { .. } => (
+                Exit::NotWritten,
+                Some("create its directory, or choose another file with --record"),
+            ),
             ServeError::Tls(TlsSetupError::Usage(_)) => (Exit::Usage, None),
             ServeError::PortFile { .. }
             | ServeError::Tls(

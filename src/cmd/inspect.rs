@@ -8,6 +8,7 @@ mod layout;
 mod table;
 mod cluster_table;
 mod presentation;
+mod record;
 mod events;
 mod poll;
 mod watch;
@@ -49,6 +50,8 @@ use super::{
   cfgsync inspect generations                 # the sealed generations
   cfgsync inspect generations 2               # the files of generation 2
   cfgsync inspect diff 1 2                    # what changed; exit code 3 if anything did
+  cfgsync inspect record                      # the timeline of the newest generation
+  cfgsync inspect record -o svg > record.svg  # the same as an image; `-o junit` for CI systems
   cfgsync inspect events                      # what has happened: registrations, seals, deliveries
   cfgsync inspect events --follow -o json     # what happens, for scripts
   cfgsync inspect health                      # exit code 0 or 1, for HEALTHCHECK
@@ -132,6 +135,8 @@ enum Query {
         #[arg(value_name = "NUMBER", value_parser = parsers::generation)]
         number: Option<GenerationNumber>,
     },
+    /// Print the flight record of a generation: which nodes came when, what was waited for, and how long everything took
+    Record(record::RecordArgs),
     /// Print the events that the server has kept: registrations, seals, deliveries, values and so on
     Events(events::EventsArgs),
     /// Compare two generations; exit code 3 if anything differs
@@ -222,6 +227,12 @@ pub(crate) fn run(args: InspectArgs) -> Result<Exit, CommandError> {
 async fn inspect(args: InspectArgs) -> Result<Exit, CommandError> {
     if matches!(args.query, Some(Query::File { .. })) && args.output.is_on_command_line("output") {
         let message = "`inspect file` prints the bytes of the file: leave --output out";
+        return Err(CommandError::usage(message));
+    }
+    let format = args.output.args.output;
+    let is_given = args.output.is_on_command_line("output");
+    if format.is_of_records() && is_given && !matches!(args.query, Some(Query::Record(_))) {
+        let message = "only `inspect record` prints JUnit XML and SVG: choose another --output";
         return Err(CommandError::usage(message));
     }
     for (id, flag) in [("only", "--only"), ("name", "--name")] {
@@ -328,6 +339,7 @@ async fn show(
             print_as(format, &body, |body| table::generation(body, layout))?;
             Ok(Exit::Done)
         }
+        Some(Query::Record(args)) => record::show(source, &args, presentation.format).await,
         Some(Query::Diff { from, to, reveal }) => {
             let found = differences::between(source, from, to, reveal.reveal).await?;
             print_as_document(format, &found, differences::Differences::to_text)?;

@@ -26,6 +26,7 @@ mod prober;
 mod action;
 mod handover;
 mod child;
+mod lease;
 mod follow;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
@@ -330,8 +331,8 @@ async fn deliver_first(
     warn!("{refused}; continuing with the previous delivery, {kept}, unchanged since");
     deliver::report_previous(plan, session, &previous)?;
     Ok(Delivered {
-        // It is not tried again.
-        held: payload.digest,
+        // It is not tried again before an operator asks for it.
+        refused: payload.digest,
         ..deliver::continue_with(plan, session, *previous)
     })
 }

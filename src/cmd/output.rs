@@ -72,6 +72,11 @@ impl Text {
         &self.0
     }
 
+    /// Returns the text, for a file.
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+
     /// Appends another text.
     pub(crate) fn push(&mut self, text: impl Into<Self>) {
         self.0.push_str(&text.into().0);

@@ -11,11 +11,13 @@ mod descriptors;
 mod events;
 mod value_limits;
 mod limits;
-mod listeners;
 mod publish;
 mod tls;
+mod error;
+mod listeners;
 mod reload;
 mod supervise;
+mod record;
 
 use std::{
     env, io,
@@ -26,9 +28,9 @@ use std::{
     time::Duration,
 };
 
-use cfgsync::app::{self, History, ServerError, Service};
+use cfgsync::app::{self, History, Service};
 use cfgsync_access::AccessControl;
-use cfgsync_cluster::{self as cluster, metrics::Metrics};
+use cfgsync_cluster::{self as cluster, Coordinator, metrics::Metrics};
 use cfgsync_server::DrainReport;
 use cfgsync_spec::Spec;
 use cfgsync_store::Store;
@@ -38,20 +40,18 @@ use clap::Args;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    error::CommandError,
-    exit::Exit,
-    manager::Manager,
-    parsers::duration,
-    program, spec_file,
-    threads::{self, ThreadsError},
+    error::CommandError, exit::Exit, manager::Manager, parsers::duration, program, spec_file,
+    threads,
 };
 use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
 use descriptors::Descriptors;
+pub(crate) use error::ServeError;
 use events::EventArgs;
 use limits::{LimitArgs, http_config};
 use publish::PortFile;
+use record::{RecordArgs, RecordFile};
 use reload::Reload;
 use signals::Signals;
 use state::StateArgs;
@@ -75,7 +75,8 @@ const RUN_LEASE_MIN: Duration = Duration::from_secs(1);
   cfgsync serve cluster.yaml --listen 10.0.0.5:4400 --allow-anonymous
   cfgsync serve cluster.yaml --listen 127.0.0.1:0 --port-file /run/cfgsync.port
   cfgsync serve cluster.yaml --state-dir /var/lib/cfgsync   # continues after a restart
-  cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line")]
+  cfgsync serve cluster.yaml -- ./smoke.sh          # a smoke test in one line
+  cfgsync serve cluster.yaml --record record.svg -- ./smoke.sh   # and a picture of how it went")]
 pub(crate) struct ServeArgs {
     /// The spec, a YAML file: when the set of nodes is complete, and which files each node gets
     #[arg(value_name = "SPEC")]
@@ -149,6 +150,8 @@ pub(crate) struct ServeArgs {
     )]
     drain_timeout: Duration,
     #[command(flatten)]
+    record: RecordArgs,
+    #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
     tls: TlsArgs,
@@ -161,50 +164,6 @@ pub(crate) struct ServeArgs {
     /// The program to run beside the server; the server exits with its exit code
     #[arg(last = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
-}
-
-/// The reason why the server did not start, or did not continue.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ServeError {
-    /// Other machines could use the server without authentication, and no flag permits it.
-    #[error(
-        "refusing to listen on {0} without authentication, because other machines can reach it"
-    )]
-    Exposed(SocketAddr),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The operating system's error.
-        error: io::Error,
-    },
-    /// A socket of the service manager cannot be used.
-    #[error("cannot listen on a socket of the service manager: {0}")]
-    Inherited(io::Error),
-    /// The port file cannot be written, or that of an earlier server cannot be removed.
-    #[error("cannot write the port file {}: {error}", path.display())]
-    PortFile {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        error: io::Error,
-    },
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsSetupError),
-    /// The process cannot have signal handlers.
-    #[error("cannot start: {0}")]
-    Runtime(io::Error),
-    /// The process cannot have enough threads.
-    #[error("cannot start: {0}")]
-    Threads(ThreadsError),
-    /// The server did not start, or could not continue.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The end of CMD cannot be waited for.
-    #[error("cannot wait for the command: {0}")]
-    Child(io::Error),
 }
 
 impl ServeArgs {
@@ -229,6 +188,7 @@ struct Prepared {
     guard: AccessControl,
     sign_key: Option<Arc<SigningKey>>,
     store: Option<Arc<dyn Store>>,
+    record: Option<RecordFile>,
 }
 
 /// Reads all files. May block for ever, if one is a pipe.
@@ -240,6 +200,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
     if let Some(program) = args.command.first() {
         program::find(program, env::var_os("PATH").as_deref())?;
     }
+    let record = args.record.check()?;
     listeners::refuse_exposure(&args.listen, args.may_be_exposed())?;
     let spec = spec_file::load(&args.spec)?;
     let guard = args.access.guard(args.tls.authenticates())?;
@@ -254,6 +215,7 @@ fn prepare(args: ServeArgs) -> Result<Prepared, CommandError> {
         guard,
         sign_key,
         store,
+        record,
     })
 }
 
@@ -287,13 +249,30 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, CommandError> {
     exit
 }
 
-async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, CommandError> {
+/// Runs the server, then writes its flight record, whatever ended it.
+async fn serve(mut prepared: Prepared, signals: Signals) -> Result<Exit, CommandError> {
+    let record = prepared.record.take();
+    let (handle, mut coordinator) = oneshot::channel();
+    let exit = run_server(prepared, signals, handle).await;
+    if let (Some(record), Ok(coordinator)) = (record, coordinator.try_recv()) {
+        record.write(&coordinator);
+    }
+    exit
+}
+
+/// Runs the server. `handle` gets its coordinator.
+async fn run_server(
+    prepared: Prepared,
+    mut signals: Signals,
+    handle: oneshot::Sender<Coordinator>,
+) -> Result<Exit, CommandError> {
     let Prepared {
         mut args,
         spec,
         guard,
         sign_key,
         store,
+        record: _,
     } = prepared;
     let manager = Manager::from_environment();
     let (listeners, addresses) = listeners::open(&args.listen, args.may_be_exposed())?;
@@ -337,6 +316,7 @@ async fn serve(prepared: Prepared, mut signals: Signals) -> Result<Exit, Command
         history: args.history(),
         clock: WallClock::system(),
         status: manager.is_present().then_some(status),
+        handle: Some(handle),
     };
     let (new_specs, reloaded) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel::<()>();

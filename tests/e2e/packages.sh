@@ -1,7 +1,6 @@
 #!/bin/sh
-# Installs the programs that the end-to-end tests need (etcd, NATS, nginx, Redis, curl, Python and a
-# browser). Without the rights
-# to do so, names the missing packages and fails, so that no test is skipped silently.
+# Installs the programs that the end-to-end tests need (etcd, NATS, nginx, Redis, curl, Python and a browser). Without the
+# rights to do so, names the missing packages and fails, so that no test is skipped silently.
 set -eu
 
 packages=

@@ -282,7 +282,7 @@ fn each_subcommand_has_help_with_examples() {
     let sandbox = Sandbox::new();
     for subcommand in [
         "serve", "join", "inspect", "plan", "rm", "replace", "fail", "reset", "redraw", "unban",
-        "reload", "key",
+        "retry", "reload", "key",
     ] {
         let output = sandbox.run(&[subcommand, "--help"], &[]);
         assert_eq!(code(&output), 0, "{subcommand}");

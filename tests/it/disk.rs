@@ -446,6 +446,7 @@ fn removes_own_staging_files_and_keeps_everything_else() {
     fs::write(path(".cfgsync-0123456789abcdef.tmp"), "x").unwrap();
     symlink("x", path(".cfgsync-1123456789abcdef.tmp")).unwrap();
     fs::create_dir(path(".cfgsync-2123456789abcdef.tmp")).unwrap();
+    fs::write(path(".cfgsync-2123456789abcdef.tmp").join("mine"), "x").unwrap();
     let _socket =
         std::os::unix::net::UnixListener::bind(path(".cfgsync-3123456789abcdef.tmp")).unwrap();
     fs::write(path(".cfgsync-mine.tmp"), "x").unwrap();

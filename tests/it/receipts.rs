@@ -675,24 +675,9 @@ fn stale_files_of_another_node_or_cluster_stay_and_are_named() {
     }
 }
 
-/// Regression test: the message named the operating system's error and gave no way out.
 #[test]
-fn file_that_becomes_a_directory_or_the_reverse_is_explained() {
-    let cases = [
-        (
-            "e",
-            "e/x",
-            "cannot write below node-1/e: it is a file of an earlier delivery",
-            "the payload now has a directory of this name: remove the file and run the command again",
-        ),
-        (
-            "e/x",
-            "e",
-            "cannot write node-1/e: it is a directory with files of an earlier delivery",
-            "the payload now has a file of this name: remove the directory and run the command again",
-        ),
-    ];
-    for (old, new, message, hint) in cases {
+fn file_becomes_a_directory_and_the_reverse() {
+    for (old, new) in [("e", "e/x"), ("e/x", "e")] {
         let sandbox = Sandbox::new();
         sandbox.put("cluster.yaml", &spec_with(&[old]));
         let server = sandbox.serve(&[]);
@@ -702,12 +687,47 @@ fn file_that_becomes_a_directory_or_the_reverse_is_explained() {
         let server = sandbox.serve(&[]);
         let output = run(&sandbox, &server.url, &[]);
         let log = text(&output.stderr);
+        assert_eq!(code(&output), 0, "{log}");
+        let removed = format!("removed node-1/{old}, which is no longer part of the payload");
+        assert!(log.contains(&removed), "{log}");
+        assert_eq!(
+            sandbox.read(&format!("node-1/{new}")),
+            format!("key of {new}")
+        );
+    }
+}
+
+/// Regression test: the message named the operating system's error and gave no way out.
+#[test]
+fn changed_file_in_the_way_is_explained() {
+    let cases = [
+        (
+            "e",
+            "e/x",
+            "cannot write below node-1/e: it is a file of an earlier delivery",
+            "the payload now has a directory of this name, but the file has changed or --keep-stale is given: remove it and run the command again",
+        ),
+        (
+            "e/x",
+            "e",
+            "cannot write node-1/e: it is a directory with files of an earlier delivery",
+            "the payload now has a file of this name, but the directory has other or changed files, or --keep-stale is given: remove it and run the command again",
+        ),
+    ];
+    for (old, new, message, hint) in cases {
+        let sandbox = Sandbox::new();
+        sandbox.put("cluster.yaml", &spec_with(&[old]));
+        let server = sandbox.serve(&[]);
+        assert_eq!(code(&run(&sandbox, &server.url, &[])), 0);
+        drop(server);
+        sandbox.put(&format!("node-1/{old}"), "changed");
+        sandbox.put("cluster.yaml", &spec_with(&[new]));
+        let server = sandbox.serve(&[]);
+        let output = run(&sandbox, &server.url, &[]);
+        let log = text(&output.stderr);
         assert_eq!(code(&output), 73, "{log}");
         assert!(log.contains(message) && log.contains(hint), "{log}");
-        assert_eq!(
-            sandbox.read(&format!("node-1/{old}")),
-            format!("key of {old}")
-        );
+        assert_eq!(sandbox.read(&format!("node-1/{old}")), "changed");
     }
 }
 

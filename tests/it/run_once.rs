@@ -1,11 +1,8 @@
 //! `cfgsync run-once`: real processes that die, stop and fail, and servers that are killed.
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
-};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{Process, Sandbox, Server, code, text};
+use crate::sandbox::{Process, Sandbox, Server, code, has_ended, text};
 
 /// A sandbox with a server that has registered both nodes. A lease lasts two seconds.
 struct Pair {
@@ -66,23 +63,6 @@ impl Pair {
         let pid = self.sandbox.read(file).trim().parse().unwrap();
         Pid::from_raw(pid).unwrap()
     }
-}
-
-/// Waits until a process has ended. Kills it, and returns `false`, if that takes very long.
-fn has_ended(pid: Pid) -> bool {
-    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return true;
-    };
-    let longest = Timespec {
-        tv_sec: 20,
-        tv_nsec: 0,
-    };
-    let events = &mut [PollFd::new(&process, PollFlags::IN)];
-    let has_ended = poll(events, Some(&longest)).unwrap() == 1;
-    if !has_ended {
-        kill_process(pid, Signal::KILL).unwrap();
-    }
-    has_ended
 }
 
 #[test]

@@ -291,6 +291,19 @@ fn wait_for(fds: &mut [PollFd<'_>], deadline: Instant) -> bool {
     poll(fds, Some(&left)).unwrap() > 0
 }
 
+/// Waits until a process has ended. Kills it, and returns `false`, if that takes too long.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return true;
+    };
+    let ended = &mut [PollFd::new(&process, PollFlags::IN)];
+    let has_ended = wait_for(ended, Instant::now() + TIMEOUT);
+    if !has_ended {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    has_ended
+}
+
 /// A `serve` process and its URL.
 pub(crate) struct Server {
     pub(crate) process: Process,

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::sandbox::{Process, Sandbox, Server, code, join, namespace, text};
+use crate::sandbox::{Process, Sandbox, Server, code, has_ended, join, namespace, text};
 
 /// A spec of one node with the file `config`, and others given as `path: template`.
 fn spec(config: &str, others: &[(&str, &str)]) -> String {
@@ -291,7 +291,7 @@ fn process_1_collects_the_orphans_of_the_command() {
     await_collection();
     let children = format!("/proc/{0}/task/{0}/children", node.pid().as_raw_nonzero());
     let inner = fs::read_to_string(children).unwrap();
-    let inner = rustix::process::Pid::from_raw(inner.trim().parse().unwrap()).unwrap();
+    let inner = Pid::from_raw(inner.trim().parse().unwrap()).unwrap();
     kill_process(inner, Signal::TERM).unwrap();
     let (code, log) = node.end();
     assert_eq!(code, 7, "{log}");
@@ -417,6 +417,18 @@ fn check_that_hangs_floods_or_is_killed_refuses_the_files() {
         node.log_until(message);
         assert_eq!(cluster.config(), "one");
     }
+}
+
+#[test]
+fn check_leaves_no_process_and_an_action_may() {
+    let cluster = Cluster::new("one");
+    let leave = |file| format!("sleep 1000 >/dev/null 2>&1 & echo $! >{file}");
+    let (check, action) = (leave("checking"), leave("acting"));
+    let mut node = cluster.follow(&["--check", &check, "--on-change", &action]);
+    node.log_until("--on-change is done");
+    let pid = |file| Pid::from_raw(cluster.sandbox.read(file).trim().parse().unwrap()).unwrap();
+    assert!(has_ended(pid("checking")));
+    kill_process(pid("acting"), Signal::KILL).unwrap();
 }
 
 #[test]
@@ -736,6 +748,44 @@ fn restart_ends_the_whole_process_group_of_the_command() {
     let second = cluster.sandbox.read("sleeping");
     node.signal(Signal::TERM);
     assert_eq!(node.end().0, 0);
-    let pid = rustix::process::Pid::from_raw(second.trim().parse().unwrap()).unwrap();
+    let pid = Pid::from_raw(second.trim().parse().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
+}
+
+/// Otherwise the lease would have to be longer than `--check-timeout`.
+#[test]
+fn lease_is_renewed_while_a_check_runs() {
+    let cluster = Cluster::new("one");
+    let leased = spec("one", &[]).replace("ready:", "lease: 1s\nready:");
+    cluster.sandbox.put("cluster.yaml", &leased);
+    cluster.server.signal(Signal::HUP);
+    let pipe = cluster.sandbox.pipe("pipe");
+    let check = "grep -q one $CFGSYNC_STAGED/config || cat pipe";
+    let mut node = cluster.follow(&["--check", check, "--check-timeout", "1m"]);
+    cluster
+        .sandbox
+        .put("cluster.yaml", &leased.replace("one", "two"));
+    cluster.server.signal(Signal::HUP);
+    // This open returns once the check opens the pipe. The check then blocks in its read.
+    let writer = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+    let renewed = "cfgsync_requests_total{route=\"/v1/nodes/{id}/lease\",status=\"200\"} ";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let metrics = cluster
+            .server
+            .send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(renewed));
+        // So many renewals take longer than the lease.
+        if count.is_some_and(|count| count.trim().parse::<u32>().unwrap() >= 5) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+    }
+    assert_eq!(
+        cluster.sandbox.registered(&cluster.server.url),
+        ["node-1".to_owned()]
+    );
+    drop(writer);
+    node.log_until("wrote node-1/config");
+    assert_eq!(cluster.config(), "two");
 }

@@ -38,10 +38,11 @@ use crate::{
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, JoinerId, NodeRegistration,
+    Revision,
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
+    ReceivedPayload, RecordBody, ReloadBody, ReloadPart, ReloadResult, RolloutBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use events::{EventStream, WatchOptions, Watched};
@@ -262,16 +263,19 @@ impl Client {
     }
 
     /// Fetches the payload of a node that has the payload `held`. With `wait`, asks the server to hold the request for at
-    /// most so long while there is no other payload. If there is none, the result is a refusal with status 304.
+    /// most so long while there is no other payload. If there is none, the result is a refusal with status 304. A node that
+    /// has refused `held` passes the newest `retry` that it knows, and gets the payload again after another one.
     pub(crate) async fn fetch_other(
         &self,
         id: &Identifier,
         held: Digest,
+        retry: Option<Revision>,
         wait: Duration,
     ) -> Result<Response<ReceivedPayload>, CallError> {
         let options = RequestOptions {
             wait: Some(wait),
             held: Some(held),
+            retry,
             body_max_flag: Some("--payload-max"),
             ..self.payload_options()
         };
@@ -359,6 +363,16 @@ impl Client {
         self.get(&format!("/v1/generations/{number}")).await
     }
 
+    /// Returns the flight record of a generation, or of the newest one.
+    pub async fn record(
+        &self,
+        number: Option<GenerationNumber>,
+    ) -> Result<Response<RecordBody>, CallError> {
+        let query = number.map(|number| format!("?generation={number}"));
+        let query = query.unwrap_or_default();
+        self.get(&format!("/v1/record{query}")).await
+    }
+
     /// Returns one node's payload of one generation. This does not count as a delivery. Secret files are listed
     /// without content unless `reveal` is set.
     pub async fn payload_of(
@@ -393,6 +407,13 @@ impl Client {
     pub async fn release(&self, id: &Identifier) -> Result<Response<()>, CallError> {
         let route = format!("/v1/nodes/{id}/key");
         self.send_empty(Method::DELETE, &route, RequestOptions::default())
+            .await
+    }
+
+    /// Lets a node that follows changes try the generation again that it has refused.
+    pub async fn retry(&self, id: &Identifier) -> Result<Response<()>, CallError> {
+        let route = format!("/v1/nodes/{id}/retry");
+        self.send_empty(Method::POST, &route, RequestOptions::default())
             .await
     }
 

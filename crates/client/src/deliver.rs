@@ -269,8 +269,13 @@ impl DeliveryOptions {
         files: &[(&ArtifactFile, &Target)],
         mut receipt: Receipt,
     ) -> Result<StagedFiles, DiskError> {
-        let opened = files.iter().map(|(_, target)| transaction.open(target));
-        let places: Vec<TargetPlace> = opened.collect::<Result<_, _>>()?;
+        // A file of an earlier delivery may be in the way. It is known only after the receipt was read.
+        let open = |target: &Target| match transaction.open(target) {
+            Err(error) if error.is_not_a_directory() && self.receipt.is_some() => Ok(None),
+            opened => opened.map(Some),
+        };
+        let opened = files.iter().map(|(_, target)| *target).map(open);
+        let places: Vec<Option<TargetPlace>> = opened.collect::<Result<_, _>>()?;
         let mut stale = Vec::new();
         let mut unread_receipt = None;
         let mut receipt_place = None;
@@ -298,7 +303,11 @@ impl DeliveryOptions {
             }
             receipt_place = Some(place);
         }
-        for ((file, _), place) in files.iter().zip(places) {
+        for ((file, target), place) in files.iter().zip(places) {
+            let place = match place {
+                Some(place) => place,
+                None => transaction.open(target)?,
+            };
             transaction.add(file, place)?;
         }
         let has_changes = transaction.has_changes();

@@ -4,7 +4,7 @@
 //!
 //! 1. Open the directories, create missing ones, lock them, and remove what a killed process left in them.
 //! 2. Stage each changed file beside its target, with its final owner and mode, and sync it.
-//! 3. Commit: rename the files aside that are to be removed, exchange each staged file with the old one, rewrite in place
+//! 3. Commit: rename the files and directories aside that are to be removed, exchange each staged file with the old one, rewrite in place
 //!    what cannot be exchanged (bind-mounted files), and sync the directories.
 //! 4. Finish: delete the old files. Until then, the caller can roll back.
 //!
@@ -18,9 +18,11 @@ mod step;
 mod owner;
 mod attributes;
 mod mode;
+mod leftovers;
 mod tree;
 mod stage;
 mod removal;
+mod kind_change;
 mod install;
 mod transaction;
 mod checksum;
@@ -162,6 +164,11 @@ pub enum DiskError {
 }
 
 impl DiskError {
+    /// Whether a part of a path is no directory.
+    pub(crate) fn is_not_a_directory(&self) -> bool {
+        matches!(self, Self::Io { problem, .. } if problem.kind() == io::ErrorKind::NotADirectory)
+    }
+
     /// Returns what an operator can do about it, in terms of the program's flags.
     pub fn hint(&self) -> Option<&'static str> {
         use io::ErrorKind as Kind;
@@ -206,10 +213,10 @@ impl DiskError {
                 Some("name a file, or route a whole prefix with '/' at the end of both sides")
             }
             Self::DeliveredFile { .. } => Some(
-                "the payload now has a directory of this name: remove the file and run the command again",
+                "the payload now has a directory of this name, but the file has changed or --keep-stale is given: remove it and run the command again",
             ),
             Self::DeliveredDirectory { .. } => Some(
-                "the payload now has a file of this name: remove the directory and run the command again",
+                "the payload now has a file of this name, but the directory has other or changed files, or --keep-stale is given: remove it and run the command again",
             ),
             Self::NotAFile { .. } => Some("to print an artifact, route it to '-'"),
             Self::SymbolicLink { .. } => {

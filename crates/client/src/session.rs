@@ -60,6 +60,8 @@ pub struct Session {
     was_accepted: bool,
     /// The payload that the node has. The session then waits for another one.
     held: Option<Digest>,
+    /// Whether that payload was refused, and is to be tried again.
+    retry: follow::Retry,
     /// The cluster whose payload was received, if its server names it.
     cluster: Option<String>,
     /// The cluster whose servers receive the node's own key.
@@ -126,6 +128,7 @@ impl Session {
             accepted: None,
             was_accepted: false,
             held: None,
+            retry: follow::Retry::default(),
             cluster: None,
             key_cluster: None,
             is_renewal: false,

@@ -129,6 +129,15 @@ pub enum Refusal {
     /// No roll-out is running.
     #[error("no roll-out is running: all nodes get the newest generation")]
     NoRollout,
+    /// An operator asks for a retry of a node that does not follow changes.
+    #[error(
+        "{0} does not follow changes, so it cannot be told to try again; start `join` there, with --watch if it shall \
+         follow"
+    )]
+    NotFollowing(Identifier),
+    /// An operator asks for a retry of a node that has not failed with its newest files.
+    #[error("{0} has not refused its newest files, so there is nothing to try again")]
+    NothingRefused(Identifier),
     /// The node is not banned.
     #[error("{0} is not banned")]
     NotBanned(Identifier),
@@ -179,6 +188,11 @@ pub enum Refusal {
     /// A node reports `delivered`.
     #[error("the server records the phase `delivered` by itself; report another phase")]
     DeliveredByServer,
+    /// A node reports `retry`.
+    #[error(
+        "the server records the phase `retry` if an operator asks for it; report another phase"
+    )]
+    RetryByOperator,
     /// A change of a run is not allowed.
     #[error(transparent)]
     Run(RunRejection),

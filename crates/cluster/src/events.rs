@@ -10,9 +10,10 @@ use crate::{
     Coordinator, Shared,
     event_filter::EventFilter,
     inspect::{failure, newest_failure, status_of},
+    notes::NoteKind,
     view::View,
 };
-use cfgsync_model::{EventId, EventPosition, Revision};
+use cfgsync_model::{EventId, EventPosition, Revision, Unmet};
 use cfgsync_store::{EventKind, State};
 use cfgsync_wire::{
     ClusterState, NOTICE_EVENT, NoticeBody, READINESS_EVENT, RESET_EVENT, ReadinessBody, ResetBody,
@@ -127,6 +128,22 @@ impl ReadinessNews {
             body,
             frame: OnceLock::new(),
         }
+    }
+
+    /// Returns the note for the flight record. `refused` are the clauses about refused nodes.
+    pub(crate) fn note(&self, refused: &[Unmet]) -> NoteKind {
+        if let Some(failure) = &self.body.failure {
+            let failure = failure.clone();
+            return NoteKind::Failed { failure };
+        }
+        let progress = &self.body.progress;
+        let is_met = progress.unmet.is_empty() && progress.missing_count == 0;
+        if is_met && progress.registered >= progress.needed && refused.is_empty() {
+            return NoteKind::Ready;
+        }
+        let mut progress = progress.clone();
+        progress.unmet.extend(refused.iter().cloned());
+        NoteKind::Waiting { progress }
     }
 
     /// Makes this the newest state, if it differs from the one before.

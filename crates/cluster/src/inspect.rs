@@ -9,6 +9,7 @@ use crate::{
     AccessKind, Answer, Coordinator, Delivery, MetadataAccess, Refusal,
     metrics::Expiries,
     projection::{self, ClusterFacts, NodeFacts},
+    record::{self, RecordSource},
     view::{ServedGeneration, ServedPayload, View},
 };
 use cfgsync_model::{Failure, FailureKind, Generation, GenerationNumber, Identifier};
@@ -16,7 +17,7 @@ use cfgsync_store::{RegisteredNode, State};
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, EncodedPayload, ErrorBody, GenerationBody, GenerationEntry,
-    NodeBody, NodeEntry, NodeState, PayloadEncoder, RolloutBody,
+    NodeBody, NodeEntry, NodeState, PayloadEncoder, RecordBody, RolloutBody,
 };
 
 /// The longest time that a query waits for the evaluation of the newest inputs.
@@ -269,6 +270,21 @@ impl Coordinator {
         let state = self.shared.store.state();
         let generation = state.generations.iter().find(|g| g.number == number)?;
         Some(GenerationBody::of(generation))
+    }
+
+    /// Returns the flight record of a generation, or of the newest one. Without any generation, it is about the attempt to
+    /// reach the first one. `None` if the generation is not kept.
+    pub fn record(&self, number: Option<GenerationNumber>) -> Option<RecordBody> {
+        let view = self.shared.view.load();
+        let source = RecordSource {
+            cluster: &view.pipeline.spec.cluster,
+            instance: self.instance(),
+            state: &self.shared.store.state().into_arc(),
+            notes: &self.shared.notes().all(),
+            refused: &self.shared.refused.list(),
+            made_at: self.shared.clock.now(),
+        };
+        record::record(source, number)
     }
 
     /// Returns one node's payload of a kept generation, encoded on demand. Nothing counts as delivered. Secret files are

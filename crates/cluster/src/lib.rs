@@ -30,11 +30,13 @@ mod audit_sink;
 mod unique_values;
 pub mod readiness;
 mod recorded_values;
+mod generation_changes;
 pub mod render;
 mod attempt_failure;
 mod admission;
 mod capacity;
 mod view;
+pub mod notes;
 mod value_error;
 mod values;
 mod values_import;
@@ -43,6 +45,7 @@ mod phase_waits;
 mod run_leases;
 mod queries;
 pub mod projection;
+pub mod record;
 mod inspect;
 mod event_filter;
 mod event_frames;
@@ -50,6 +53,7 @@ mod events;
 mod reconciler;
 mod commands;
 mod phases;
+mod retries;
 mod runs;
 
 pub use admission::check_registration;
@@ -63,6 +67,7 @@ pub use events::{EventBatch, EventReader, STOPPING_NOTICE, WatchStart};
 pub use held_requests::HeldSlot;
 pub use phase_tally::{PhaseNodes, PhaseQuery};
 pub use phases::{PhaseAnswer, PhaseRequest};
+pub use queries::Held;
 pub use recorded_values::RecordedValues;
 pub use runs::{RunAnswer, RunRequest};
 pub use value_error::{CHANGES_MAX, SNAPSHOT_MAX_ENTRIES, ValueError};
@@ -80,7 +85,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::{
+    sync::{Notify, broadcast, mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
     capacity::CapacityLimits,
@@ -90,6 +98,7 @@ use crate::{
     held_requests::HeldRequests,
     leases::Leases,
     metrics::Metrics,
+    notes::{Note, NoteKind, NoteLog},
     phase_waits::PhaseWaits,
     reconciler::{Command, Reconciler},
     refused_nodes::RefusedNodes,
@@ -101,7 +110,7 @@ use cfgsync_materialize::Materializer;
 use cfgsync_model::{GenerationNumber, Identifier, Revision};
 use cfgsync_spec::Spec;
 use cfgsync_store::{Bounds, Store, ValueBounds};
-use cfgsync_support::clock::WallClock;
+use cfgsync_support::clock::{Timestamp, WallClock};
 use cfgsync_wire::{PayloadSigner, SigningKey};
 
 /// The number of commands that may be queued for the reconciler. Further senders wait.
@@ -174,10 +183,20 @@ struct Shared {
     notices: broadcast::Sender<Bytes>,
     commands: mpsc::Sender<Command>,
     /// First deliveries that the reconciler has not recorded yet.
-    deliveries: Mutex<Vec<(Identifier, GenerationNumber)>>,
+    deliveries: Mutex<Vec<FirstDelivery>>,
+    /// The notes for the flight record.
+    notes: Mutex<NoteLog>,
     /// Wakes the reconciler when `deliveries` has new entries.
     delivered: Notify,
     draining: AtomicBool,
+}
+
+/// The first delivery of a generation to a node.
+#[derive(Debug, Clone)]
+struct FirstDelivery {
+    identifier: Identifier,
+    generation: GenerationNumber,
+    at: Timestamp,
 }
 
 impl Coordinator {
@@ -198,6 +217,7 @@ impl Coordinator {
             (config.sign_key.clone()).map(|key| Arc::new(PayloadSigner::new(key, cluster)));
         let first = View::before_evaluation(&pipeline, &*store, signer.as_ref());
         let readiness = ReadinessNews::new(&first, &store.state());
+        let notes = NoteLog::open(store.notes_file(), store.instance());
         let shared = Arc::new(Shared {
             store,
             metrics: config.metrics.clone(),
@@ -220,6 +240,7 @@ impl Coordinator {
             notices: broadcast::Sender::new(NOTICES_MAX),
             commands,
             deliveries: Mutex::default(),
+            notes: Mutex::new(notes),
             delivered: Notify::new(),
             draining: AtomicBool::new(false),
         });
@@ -236,7 +257,24 @@ impl Coordinator {
 }
 
 impl Shared {
-    fn deliveries(&self) -> MutexGuard<'_, Vec<(Identifier, GenerationNumber)>> {
+    /// Adds a note for the flight record, if it differs from the one before.
+    fn note(&self, kind: NoteKind, revision: Revision) {
+        if self.notes().is_newest(&kind) {
+            return;
+        }
+        let note = Note {
+            at: self.clock.now(),
+            revision,
+            kind,
+        };
+        self.notes().note(note, Instant::now());
+    }
+
+    fn notes(&self) -> MutexGuard<'_, NoteLog> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliveries(&self) -> MutexGuard<'_, Vec<FirstDelivery>> {
         self.deliveries
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -110,6 +110,8 @@ pub struct ChangeCounters {
     pub redraw: Counter,
     /// Phases that nodes reported.
     pub report: Counter,
+    /// Retries that operators asked for.
+    pub retry: Counter,
     /// Changes of runs.
     pub run: Counter,
     /// Failures that operators declared.
@@ -132,6 +134,7 @@ impl Default for ChangeCounters {
             unban: counter("unban"),
             redraw: counter("redraw"),
             report: counter("report"),
+            retry: counter("retry"),
             run: counter("run"),
             fail: counter("fail"),
             reset: counter("reset"),

@@ -111,7 +111,7 @@ impl Tally {
 
     /// Whether the query is about this phase of a node, or about one that this phase may prevent.
     pub(crate) fn is_about(&self, phase: &str) -> bool {
-        self.query.phase.as_str() == phase || phase == Phase::FAILED
+        [self.query.phase.as_str(), Phase::FAILED, Phase::RETRY].contains(&phase)
     }
 
     /// The generation of the query.
@@ -220,7 +220,8 @@ impl Tally {
 }
 
 /// Returns what a node has reached. Of its reports about the phase and about `failed`, the one for the newer generation
-/// counts, and of two for the same generation the newer one: a report may arrive late.
+/// counts, and of two for the same generation the newer one: a report may arrive late. A failure before a retry does not
+/// count.
 fn node_state(state: &State, query: &PhaseQuery, identifier: &str) -> NodeState {
     let carried = |number| state.carried(identifier, number);
     let counts = |number| carried(number) >= query.generation;
@@ -236,7 +237,10 @@ fn node_state(state: &State, query: &PhaseQuery, identifier: &str) -> NodeState 
         }
     }
     let reached = report(query.phase.as_str());
+    let retried = state.phases.get(identifier, Phase::RETRY);
+    let is_newer = |failed: &&PhaseReport| retried.is_none_or(|it| it.revision < failed.revision);
     let failed = report(Phase::FAILED).filter(|_| !query.phase.is_failed());
+    let failed = failed.filter(is_newer);
     match (reached, failed) {
         (Some(reached), Some(failed)) if order(failed) > order(reached) => {
             NodeState::Failed(failed.reason.clone())

@@ -83,6 +83,9 @@ impl Coordinator {
         if phase.is_delivered() {
             return Err(Refusal::DeliveredByServer);
         }
+        if phase.is_retry() {
+            return Err(Refusal::RetryByOperator);
+        }
         let view = self.shared.view.load();
         let state = self.shared.store.state();
         if !state.registrations.contains_key(&identifier) {

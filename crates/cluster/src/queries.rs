@@ -9,14 +9,23 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    AccessKind, Answer, Coordinator, Delivery, HeldSlot, Refusal, Shared,
+    AccessKind, Answer, Coordinator, Delivery, FirstDelivery, HeldSlot, Refusal, Shared,
     admission::FetchDecision,
     metrics::Metrics,
     view::{ServedGeneration, ServedPayload, View},
 };
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Sender};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Revision, Sender};
 use cfgsync_spec::IdentityMode;
 use cfgsync_store::{RegisteredNode, State};
+
+/// What a client has that waits for another payload.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held {
+    /// The payload.
+    pub payload: Option<Digest>,
+    /// If the client has refused this payload: the newest retry that it knows. It gets the payload again after another one.
+    pub retry: Option<Revision>,
+}
 
 impl Coordinator {
     /// Returns the identity of the store. Revisions and generation numbers are comparable only within one instance.
@@ -182,8 +191,13 @@ impl Coordinator {
         if !is_news {
             return;
         }
+        let at = self.shared.clock.now();
         let mut deliveries = self.shared.deliveries();
-        deliveries.push((identifier, generation));
+        deliveries.push(FirstDelivery {
+            identifier,
+            generation,
+            at,
+        });
         if deliveries.len() == 1 {
             self.shared.delivered.notify_one();
         }
@@ -216,6 +230,10 @@ impl Coordinator {
         held: Option<Digest>,
         until: Instant,
     ) -> impl Future<Output = Answer> + Send + 'a {
+        let held = Held {
+            payload: held,
+            retry: None,
+        };
         self.wait_for(AccessKind::Delivery, identifier, held, until)
     }
 
@@ -227,7 +245,13 @@ impl Coordinator {
         identifier: &'a str,
         until: Instant,
     ) -> impl Future<Output = Answer> + Send + 'a {
-        self.wait_to(AccessKind::Delivery, identifier, Some(sender), None, until)
+        self.wait_to(
+            AccessKind::Delivery,
+            identifier,
+            Some(sender),
+            Held::default(),
+            until,
+        )
     }
 
     /// Like [`Coordinator::wait`], for `sender`. It is refused once another machine registers as `identifier`.
@@ -235,7 +259,7 @@ impl Coordinator {
         &'a self,
         sender: Sender<'a>,
         identifier: &'a str,
-        held: Option<Digest>,
+        held: Held,
         until: Instant,
     ) -> impl Future<Output = Answer> + Send + 'a {
         self.wait_to(AccessKind::Delivery, identifier, Some(sender), held, until)
@@ -277,7 +301,7 @@ impl Coordinator {
         &'a self,
         kind: AccessKind,
         identifier: &'a str,
-        held: Option<Digest>,
+        held: Held,
         until: Instant,
     ) -> impl Future<Output = Answer> + Send + 'a {
         self.wait_to(kind, identifier, None, held, until)
@@ -288,7 +312,7 @@ impl Coordinator {
         kind: AccessKind,
         identifier: &str,
         sender: Option<Sender<'_>>,
-        held: Option<Digest>,
+        held: Held,
         until: Instant,
     ) -> Answer {
         // Subscribe before comparing, so that a release in between is not lost.
@@ -297,7 +321,10 @@ impl Coordinator {
             release.borrow_and_update();
             let answer = self.answer_to(kind, identifier, sender);
             let is_same = match &answer {
-                Answer::Payload(delivery) => held == Some(delivery.payload.digest),
+                Answer::Payload(delivery) => {
+                    held.payload == Some(delivery.payload.digest)
+                        && !self.must_retry(identifier, held.retry)
+                }
                 Answer::NotReady(_) => true,
                 Answer::Missing(_)
                 | Answer::Failed(_)

@@ -19,6 +19,7 @@ mod expiry;
 mod lease_expiry;
 mod recorder;
 mod stop_recorder;
+mod note_writer;
 mod rollouts;
 mod publisher;
 
@@ -34,6 +35,7 @@ use crate::{
     attempt_failure::InputRevisions,
     audit_sink::{AuditEvent, RenderOutcome},
     events::send_notice,
+    notes::NoteKind,
     render::Pipeline,
     view::ServedGeneration,
 };
@@ -46,6 +48,7 @@ use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
 use lease_expiry::LeaseExpiry;
+use note_writer::NoteWriter;
 use publisher::{Publisher, Serving};
 use recorder::Recorder;
 use render_job::{RenderJob, RenderedGeneration};
@@ -106,6 +109,7 @@ pub(crate) struct Reconciler {
     expiry: Expiry,
     lease_expiry: LeaseExpiry,
     recorder: Recorder,
+    note_writer: NoteWriter,
     rollouts: Rollouts,
     serving: Serving,
     publisher: Publisher,
@@ -123,9 +127,10 @@ impl Reconciler {
         let changes = shared.store.follow();
         let follower = Follower::new(&*shared.store, changes, &pipeline.spec);
         let state = &follower.state;
-        let changed_value = pipeline.values_revision(&state.values, state.values_revision);
+        let mut serving = Serving::new(view.served.clone(), view.coverage.up_to);
+        serving.registrations = state.registrations.clone();
         let mut reconciler = Self {
-            value_follower: ValueFollower::new(state, changed_value),
+            value_follower: ValueFollower::new(state, &pipeline),
             follower,
             config,
             commands,
@@ -140,12 +145,15 @@ impl Reconciler {
             expiry: Expiry::default(),
             lease_expiry: LeaseExpiry::default(),
             recorder: Recorder::default(),
+            note_writer: NoteWriter::default(),
             rollouts: Rollouts::new(Instant::now()),
-            serving: Serving::new(view.served.clone(), view.coverage.up_to),
+            serving,
             publisher: Publisher::default(),
             shared,
         };
         reconciler.resume();
+        let revision = reconciler.follower.state.revision;
+        reconciler.shared.note(NoteKind::Started, revision);
         reconciler
     }
 
@@ -205,6 +213,7 @@ impl Reconciler {
             ));
             wake_at.add(self.advance_rollout());
             self.publish(evaluation);
+            wake_at.add(self.note_writer.write_if_due(&self.shared));
             let next_evaluation = Instant::now() + EVALUATION_INTERVAL;
             tokio::select! {
                 () = &mut shutdown => break,
@@ -220,6 +229,7 @@ impl Reconciler {
                 }
                 served = self.adopter.finished() => self.on_generation_adopted(served),
                 () = self.recorder.recorded(&self.shared) => {}
+                () = self.note_writer.written(&self.shared) => {}
                 () = self.shared.delivered.notified() => {}
                 () = self.expiry.deleted() => {}
                 () = self.lease_expiry.removed() => {}
@@ -235,7 +245,9 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
-        let is_rule_value_changed = self.value_follower.follow(&self.follower.state);
+        let is_rule_value_changed = self
+            .value_follower
+            .follow(&self.follower.state, &self.pipeline);
         if changed.registrations || is_rule_value_changed {
             self.attempt.on_rule_input_changed(now);
         }
@@ -316,7 +328,8 @@ impl Reconciler {
             revision: self.follower.state.inputs,
             served: self.serving.generation.clone(),
             instance: self.shared.store.instance(),
-            drawn_at: self.shared.clock.now(),
+            sealed_registrations: self.serving.registrations.clone(),
+            clock: self.shared.clock.clone(),
             signer: self.shared.signer.clone(),
         }
     }
@@ -490,6 +503,8 @@ impl Reconciler {
     fn on_generation_adopted(&mut self, served: ServedGeneration) {
         if self.serve(served) {
             self.renderer.clear_result();
+            self.value_follower
+                .on_adopted(&self.follower.state, &self.pipeline);
             self.accept_served();
             self.publisher.release();
         }
@@ -505,6 +520,8 @@ impl Reconciler {
             .map(|previous| (previous, up_to));
         let is_newer = self.serving.serve(served);
         if is_newer {
+            let registrations = &self.follower.state.registrations;
+            self.serving.registrations = registrations.clone();
             self.attempt.on_sealed();
             self.begin_rollout(previous.as_ref());
         }
@@ -551,6 +568,7 @@ impl Reconciler {
             self.recorder
                 .flush(&self.shared, &self.follower.state)
                 .await;
+            self.note_writer.flush(&self.shared).await;
         };
         if tokio::time::timeout(SHUTDOWN_PATIENCE, finish)
             .await

@@ -35,6 +35,11 @@ impl RecordedValues {
     }
 
     /// Returns all reads so far.
+    pub(crate) fn reads(&self) -> &ValueReads {
+        &self.reads
+    }
+
+    /// Returns all reads so far.
     pub fn into_reads(self) -> ValueReads {
         self.reads
     }

@@ -24,6 +24,7 @@ mod values_import;
 mod phases;
 mod runs;
 mod events;
+mod record;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -57,10 +57,13 @@ impl Materializer for ExecMaterializer {
         &self,
         snapshot: &RegistrationSnapshot,
     ) -> Result<MaterializationResult, MaterializeError> {
-        let input = json_of(snapshot, &self.spec.reads).map_err(|error| self.failed(error))?;
+        let (input, has_secrets) =
+            json_of(snapshot, &self.spec.reads).map_err(|error| self.failed(error))?;
+        let hides_output = self.spec.secret || has_secrets;
         let run = Run {
             spec: &self.spec,
             name: &self.name(),
+            hides_output,
             stopping: self.stopping.subscribe(),
         };
         let Finished { failure, stdout } = run
@@ -69,7 +72,8 @@ impl Materializer for ExecMaterializer {
         if let Some(failure) = failure {
             return Err(self.failed(failure));
         }
-        read_answer(&stdout, snapshot, self.spec.secret).map_err(|problem| self.failed(problem))
+        read_answer(&stdout, snapshot, self.spec.secret, hides_output)
+            .map_err(|problem| self.failed(problem))
     }
 
     fn reads(&self) -> ReadableValues {

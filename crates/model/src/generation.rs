@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Ownership, Revision,
-    Seat,
+    ArtifactFile, ArtifactSet, Digest, GenerationNumber, Identifier, Instance, Ownership,
+    Provenance, Revision, Seat,
 };
 use cfgsync_support::{clock::Timestamp, parallel};
 
@@ -43,6 +43,8 @@ pub struct Generation {
     pub seats: Arc<BTreeMap<Identifier, Seat>>,
     /// The results of all `once:` expressions evaluated so far.
     pub once: Arc<Map<String, Value>>,
+    /// How it came about.
+    pub provenance: Arc<Provenance>,
 }
 
 /// Computes the digest of one payload from the instance and each file's path, mode, owner and content id, in order.

@@ -34,6 +34,8 @@ mod content;
 mod ownership;
 mod artifact;
 mod nested_paths;
+mod sealed_reads;
+mod provenance;
 mod generation;
 mod failure;
 
@@ -56,11 +58,15 @@ pub use ownership::{Account, InvalidAccount, Ownership};
 pub use phase::{PHASE_REASON_MAX_BYTES, Phase, PhaseReport};
 pub use phase_progress::{FailedNode, PhaseProgress};
 pub use pin::{InvalidPin, Pin};
+pub use provenance::{
+    CHANGES_MAX, GenerationChanges, InputChange, Provenance, RenderTime, SOURCES_MAX, SpecSources,
+};
 pub use readiness::{MISSING_NAMES_MAX, Progress, Readiness};
 pub use registration::{
     InvalidRegistration, Metadata, NodeRegistration, UnusableAddress, check_node_address,
 };
 pub use run::{ClaimId, Fence, RUN_OUTPUT_MAX_BYTES, Run, RunName, RunState};
+pub use sealed_reads::{SEALED_READS_MAX, SealedReads};
 pub use short_name::InvalidShortName;
 pub use snapshot::{RegistrationSnapshot, SharedMetadata, SnapshotNode};
 pub use unmet::{GroupProblem, Unmet};

@@ -34,9 +34,17 @@ impl Phase {
     /// The node has failed. A node that waits for another phase of this node does not wait any longer.
     pub const FAILED: &str = "failed";
 
+    /// An operator lets the node try a generation again that it has refused. The server records this phase.
+    pub const RETRY: &str = "retry";
+
     /// Whether this is the phase `delivered`.
     pub fn is_delivered(&self) -> bool {
         self.as_str() == Self::DELIVERED
+    }
+
+    /// Whether this is the phase `retry`.
+    pub fn is_retry(&self) -> bool {
+        self.as_str() == Self::RETRY
     }
 
     /// Whether this is the phase `failed`.

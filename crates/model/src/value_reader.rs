@@ -70,7 +70,7 @@ pub enum ValueReadError {
 }
 
 /// The current versions of several keys, in the order of the keys.
-type Versions = Vec<(ValueKey, Arc<ValueVersion>)>;
+pub(super) type Versions = Vec<(ValueKey, Arc<ValueVersion>)>;
 
 /// The reads of a render or of a rule, and their answers.
 #[derive(Debug, Clone, Default)]
@@ -215,6 +215,26 @@ impl fmt::Debug for ValueReader {
 }
 
 impl ValueReads {
+    /// Returns the keys that were read, with their versions.
+    pub(super) fn keys(&self) -> &BTreeMap<ValueName, Option<Arc<ValueVersion>>> {
+        &self.keys
+    }
+
+    /// Returns the prefixes that were read, with the versions of their keys.
+    pub(super) fn prefixes(&self) -> &BTreeMap<(Namespace, Arc<str>), Versions> {
+        &self.prefixes
+    }
+
+    /// Adds the read of one key.
+    pub(super) fn add_key(&mut self, name: ValueName, version: Option<Arc<ValueVersion>>) {
+        self.keys.insert(name, version);
+    }
+
+    /// Adds the read of all keys with a prefix.
+    pub(super) fn add_prefix(&mut self, namespace: Namespace, prefix: &str, versions: Versions) {
+        self.prefixes.insert((namespace, prefix.into()), versions);
+    }
+
     /// Adds the reads of another record.
     pub fn add(&mut self, other: Self) {
         self.keys.extend(other.keys);
@@ -241,6 +261,17 @@ impl ValueReads {
             *before = now;
         }
         has_changed
+    }
+
+    /// Returns the names that were read, also those without a value.
+    pub fn names(&self) -> impl Iterator<Item = &ValueName> {
+        self.keys.keys()
+    }
+
+    /// Returns whether all keys of `namespace` with a prefix of `key` were read.
+    pub fn has_prefix_of(&self, namespace: &str, key: &str) -> bool {
+        let mut prefixes = self.prefixes.keys();
+        prefixes.any(|(of, prefix)| of.as_str() == namespace && key.starts_with(&**prefix))
     }
 
     /// Returns the first secret value that was read.

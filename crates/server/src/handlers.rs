@@ -7,6 +7,7 @@ pub(super) mod node;
 pub(super) mod operator;
 pub(super) mod phases;
 pub(super) mod probe;
+pub(super) mod record;
 pub(super) mod runs;
 pub(super) mod values;
 pub(super) mod values_import;

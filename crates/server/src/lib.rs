@@ -32,6 +32,7 @@
 //! | `/v1/nodes/{id}/key` | DELETE | Operate | releases a node's name from the key that owns it |
 //! | `/v1/nodes/{id}/ban` | POST | Operate | removes a node and refuses its registrations |
 //! | `/v1/nodes/{id}/ban` | DELETE | Operate | ends a ban |
+//! | `/v1/nodes/{id}/retry` | POST | Operate | lets a node try the generation again that it has refused |
 //! | `/v1/nodes/{id}/phases/{phase}` | PUT | Report | records that a node has reached a phase |
 //! | `/v1/phases/{phase}` | GET, HEAD | WaitForPhase | says whether the nodes have reached a phase, or holds the request until they have |
 //! | `/v1/run-once` | GET, HEAD | Inspect | lists the programs that one node runs for all |
@@ -43,6 +44,7 @@
 //! | `/v1/generations` | GET, HEAD | Inspect | lists the sealed generations, newest first |
 //! | `/v1/generations/{n}` | GET, HEAD | Inspect | describes one generation, file by file |
 //! | `/v1/generations/{n}/nodes/{id}/payload` | GET, HEAD | Read | returns a node's payload of a generation; this is no delivery |
+//! | `/v1/record` | GET, HEAD | Inspect | returns the flight record of a generation |
 //! | `/v1/leave` | POST | Leave | withdraws a node's own registration |
 //! | `/v1/fail` | POST | Operate | declares the cluster failed, with a reason for all waiting nodes |
 //! | `/v1/rollout` | GET, HEAD | Inspect | describes the roll-out of the newest generation |

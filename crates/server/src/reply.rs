@@ -15,8 +15,8 @@ use super::{
     request_headers::PREFERENCE_APPLIED,
     state::ServerState,
 };
-use cfgsync_model::{Digest, Failure};
-use cfgsync_wire::{Code, DRAINING, EncodedPayload, ErrorBody, OUTDATED_HEADER};
+use cfgsync_model::{Digest, Failure, Revision};
+use cfgsync_wire::{Code, DRAINING, EncodedPayload, ErrorBody, OUTDATED_HEADER, RETRY_HEADER};
 
 const OUTDATED: HeaderName = HeaderName::from_static(OUTDATED_HEADER);
 
@@ -83,6 +83,12 @@ pub(super) async fn payload(server: &ServerState, payload: Arc<EncodedPayload>) 
     let mut reply = Response::new(ReplyBody::payload(payload, slot));
     set_json(&mut reply);
     reply
+}
+
+/// Adds the newest retry, so that the node does not follow it twice.
+pub(super) fn set_retry(reply: &mut Reply, retry: Revision) {
+    let value = HeaderValue::from(retry.0);
+    reply.headers_mut().insert(RETRY_HEADER, value);
 }
 
 /// 304: the client has the payload with this digest already.

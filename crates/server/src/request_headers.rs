@@ -1,4 +1,4 @@
-//! The request headers: `Prefer: wait`, `If-None-Match`, `If-Match` and the joiner id.
+//! The request headers: `Prefer: wait`, `If-None-Match`, `If-Match`, `Cfgsync-Retry` and the joiner id.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use hyper::{
     header::{HeaderName, IF_MATCH, IF_NONE_MATCH},
 };
 
-use cfgsync_model::{Digest, JoinerId};
-use cfgsync_wire::JOINER_HEADER;
+use cfgsync_model::{Digest, JoinerId, Revision};
+use cfgsync_wire::{JOINER_HEADER, RETRY_HEADER};
 
 pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -16,6 +16,12 @@ pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("prefe
 /// Returns the identity of the process that registers a node. A value that is not one counts as absent.
 pub(super) fn joiner_id(headers: &HeaderMap) -> Option<JoinerId> {
     JoinerId::parse(headers.get(JOINER_HEADER)?.to_str().ok()?)
+}
+
+/// Returns the newest retry that a node knows, if it has refused its payload. A value that is no revision counts as absent.
+pub(super) fn known_retry(headers: &HeaderMap) -> Option<Revision> {
+    let text = headers.get(RETRY_HEADER)?.to_str().ok()?;
+    text.parse().ok().map(Revision)
 }
 
 /// Returns how long the client is willing to wait: the first `wait` preference, in seconds (RFC 7240). Unknown

@@ -3,7 +3,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::{
-    handlers::{node, operator, phases, probe, runs, values, values_import, watch},
+    handlers::{node, operator, phases, probe, record, runs, values, values_import, watch},
     routes::{Handler, ROUTES, RoutedHandler, Verb},
 };
 
@@ -37,6 +37,7 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::Release => on(filter, operator::release),
         RoutedHandler::Ban => on(filter, operator::ban),
         RoutedHandler::Unban => on(filter, operator::unban),
+        RoutedHandler::Retry => on(filter, operator::retry),
         RoutedHandler::Report => on(filter, phases::report),
         RoutedHandler::WaitForPhase => on(filter, phases::wait),
         RoutedHandler::Runs => on(filter, runs::list),
@@ -46,7 +47,8 @@ fn method_router(handler: RoutedHandler, verb: Verb) -> MethodRouter {
         RoutedHandler::FinishRun => on(filter, runs::done),
         RoutedHandler::FailRun => on(filter, runs::failed),
         RoutedHandler::Generations => on(filter, operator::generations),
-        RoutedHandler::OneGeneration => on(filter, operator::one_generation),
+        RoutedHandler::OneGeneration => on(filter, record::one_generation),
+        RoutedHandler::Record => on(filter, record::record),
         RoutedHandler::Payload => on(filter, operator::payload),
         RoutedHandler::RenewLease => on(filter, node::renew_lease),
         RoutedHandler::Leave => on(filter, node::leave),

@@ -74,6 +74,8 @@ pub(super) enum RoutedHandler {
     Release,
     Ban,
     Unban,
+    /// `handlers::operator::retry`
+    Retry,
     Report,
     WaitForPhase,
     Runs,
@@ -84,6 +86,7 @@ pub(super) enum RoutedHandler {
     FailRun,
     Generations,
     OneGeneration,
+    Record,
     Payload,
     Leave,
     RenewLease,
@@ -243,6 +246,15 @@ pub(super) static ROUTES: &[Route] = &[
         ],
     },
     Route {
+        pattern: "/v1/nodes/{id}/retry",
+        endpoints: &[Endpoint {
+            verb: Verb::Post,
+            action: Action::Operate,
+            handler: Handler::Routed(RoutedHandler::Retry),
+            doc: "lets a node try the generation again that it has refused",
+        }],
+    },
+    Route {
         pattern: "/v1/nodes/{id}/phases/{phase}",
         endpoints: &[Endpoint {
             verb: Verb::Put,
@@ -339,6 +351,15 @@ pub(super) static ROUTES: &[Route] = &[
             action: Action::Read,
             handler: Handler::Routed(RoutedHandler::Payload),
             doc: "returns a node's payload of a generation; this is no delivery",
+        }],
+    },
+    Route {
+        pattern: "/v1/record",
+        endpoints: &[Endpoint {
+            verb: Verb::Get,
+            action: Action::Inspect,
+            handler: Handler::Routed(RoutedHandler::Record),
+            doc: "returns the flight record of a generation",
         }],
     },
     Route {

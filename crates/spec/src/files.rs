@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, SpecSources};
 use cfgsync_support::bounded_file::{self, ReadError};
 
 /// The largest spec, template and settings file, in bytes.
@@ -70,6 +70,11 @@ impl SpecFiles {
         if read.is_ok() {
             self.read.push((name.to_owned(), Digest::of(&bytes)));
         }
+    }
+
+    /// Returns the digest of the spec's `text`, and those of all files that were read.
+    pub(super) fn sources(&self, text: &str) -> SpecSources {
+        SpecSources::new(Digest::of(text.as_bytes()), self.read.iter().cloned())
     }
 
     /// Returns the digest of the spec's `text` and of all files that were read.

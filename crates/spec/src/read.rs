@@ -163,6 +163,7 @@ impl Reader {
             values,
             materializers,
             digest: self.files.digest(&self.document.source.text),
+            sources: self.files.sources(&self.document.source.text),
             warnings: std::mem::take(&mut self.warnings),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use cfgsync_model::{Digest, Identifier, InvalidIdentifier, ValueName};
+use cfgsync_model::{Digest, Identifier, InvalidIdentifier, SpecSources, ValueName};
 use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -320,6 +320,7 @@ impl RuleBuilder {
             values: self.values,
             materializers: embedded.map(MaterializerSpec::Embedded).collect(),
             digest,
+            sources: SpecSources::new(digest, []),
             warnings: Vec::new(),
         })
     }

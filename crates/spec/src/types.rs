@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{materializer::Materializer, metadata::MetadataRules, scalars::AtOnce};
 use cfgsync_model::{
-    ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership, Phase, ValueName,
-    ValuePattern,
+    ArtifactPath, Digest, Identifier, MaterializedArtifacts, Mode, Ownership, Phase, SpecSources,
+    ValueName, ValuePattern,
 };
 use cfgsync_template::{Expression, Iteration, Origin, Template};
 
@@ -45,6 +45,8 @@ pub struct Spec {
     pub materializers: Vec<MaterializerSpec>,
     /// The digest of the YAML and of every file that was read with it. Specs with equal digests render equal files.
     pub digest: Digest,
+    /// The digests of its parts, so that a change of the digest can be explained.
+    pub sources: SpecSources,
     /// A warning for each part of a file that was ignored, such as a field that cfgsync does not know.
     pub warnings: Vec<String>,
 }

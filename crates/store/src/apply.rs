@@ -13,6 +13,7 @@ use cfgsync_model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
     NodeRegistration, Origin, Revision,
 };
+use cfgsync_support::clock::Timestamp;
 
 impl State {
     /// Applies all of `changes` at `revision`, or none of them. Only this function defines the effect of a change, and
@@ -24,11 +25,12 @@ impl State {
     pub fn apply(&mut self, changes: Vec<Change>, revision: Revision) -> Result<Commit, Rejection> {
         // A single change is checked before it changes anything.
         let before = (changes.len() > 1).then(|| self.clone());
-        let mut kinds = Vec::with_capacity(changes.len());
+        let mut kinds: Vec<TimedKind> = Vec::with_capacity(changes.len());
         let mut in_effect_since = None;
         for (index, change) in changes.into_iter().enumerate() {
+            let at = change.at();
             match self.apply_one(change, revision, &mut kinds) {
-                Ok(Effect::Changed(kind)) => kinds.push(kind),
+                Ok(Effect::Changed(kind)) => kinds.push((at, kind)),
                 Ok(Effect::Unchanged(since)) => in_effect_since = in_effect_since.max(since),
                 Err(reason) => {
                     if let Some(before) = before {
@@ -48,14 +50,15 @@ impl State {
     }
 
     /// Records the effects of the changes at `revision`.
-    fn commit(&mut self, kinds: Vec<EventKind>, revision: Revision) -> Commit {
+    fn commit(&mut self, kinds: Vec<TimedKind>, revision: Revision) -> Commit {
         let parts = self.events.next_part(revision)..;
         let events: Arc<[Event]> = kinds
             .into_iter()
             .zip(parts)
-            .map(|(kind, part)| Event {
+            .map(|((at, kind), part)| Event {
                 revision,
                 part,
+                at,
                 kind,
             })
             .collect();
@@ -69,7 +72,7 @@ impl State {
         &mut self,
         change: Change,
         revision: Revision,
-        kinds: &mut Vec<EventKind>,
+        kinds: &mut Vec<TimedKind>,
     ) -> Result<Effect, RejectionReason> {
         let effect = match change {
             Change::Register {
@@ -95,6 +98,7 @@ impl State {
             Change::Deliver {
                 identifier,
                 generation,
+                ..
             } => self.deliver(identifier, generation),
             Change::Claim {
                 identifier,
@@ -129,7 +133,7 @@ impl State {
                 // A banned node is not registered, so the removal cannot be without a ban.
                 if let Ok(Effect::Changed(removed)) = self.remove(identifier, None, None, revision)
                 {
-                    kinds.push(removed);
+                    kinds.push((None, removed));
                 }
                 effect
             }
@@ -444,15 +448,19 @@ impl State {
             })
             .map(|(key, requested)| (key.clone(), *requested))
             .collect();
+        let at = Some(generation.sealed_at);
         let generations = Arc::make_mut(&mut self.generations);
         generations.push_back(generation);
         while generations.len() > history.max(1) {
             generations.pop_front();
         }
-        self.commit(vec![sealed], revision);
+        self.commit(vec![(at, sealed)], revision);
         Ok(SealOutcome::Won)
     }
 }
+
+/// The kind of an event, and the time of its change.
+type TimedKind = (Option<Timestamp>, EventKind);
 
 /// The effect of one change on the state.
 enum Effect {

@@ -10,6 +10,7 @@ use cfgsync_model::{
     ArtifactSet, Digest, Failure, Generation, GenerationNumber, Identifier, JoinerId,
     NodeRegistration, Origin, Revision,
 };
+use cfgsync_support::clock::Timestamp;
 
 /// One change. A change is either an input, which causes rendering, or a record, which never does.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,8 @@ pub enum Change {
         identifier: Identifier,
         /// The generation it received.
         generation: GenerationNumber,
+        /// The time at which it was handed. Directories of older programs have none.
+        at: Option<Timestamp>,
     },
     /// Makes an identifier the property of a key. Rejected if another key owns it. A record.
     ///
@@ -123,6 +126,30 @@ impl Change {
             registration,
             origin: Origin::default(),
             within: Bounds::NONE,
+        }
+    }
+
+    /// Returns the time of this change, if it has one.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Register { origin, .. } => origin.at,
+            Self::Deliver { at, .. } => *at,
+            Self::Fail(failure) => Some(failure.at),
+            Self::Report(report) => Some(report.at),
+            Self::Value(change) => change.at(),
+            Self::Remove { .. }
+            | Self::Override { .. }
+            | Self::RemoveOverride(_)
+            | Self::Claim { .. }
+            | Self::Release(_)
+            | Self::Reset
+            | Self::Redraw { .. }
+            | Self::Ban { .. }
+            | Self::Unban(_)
+            | Self::Confirm { .. }
+            | Self::StopRollout(_)
+            | Self::ResumeRollout { .. }
+            | Self::Run(_) => None,
         }
     }
 

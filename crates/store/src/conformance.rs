@@ -108,6 +108,7 @@ fn remove(name: &str) -> Change {
 
 fn deliver(name: &str, number: u64) -> Change {
     Change::Deliver {
+        at: None,
         identifier: id(name),
         generation: GenerationNumber(number),
     }
@@ -166,5 +167,6 @@ pub(crate) fn generation(number: u64, salt: &str) -> Arc<Generation> {
         shared: Arc::default(),
         seats: Arc::default(),
         once: Arc::default(),
+        provenance: Arc::default(),
     })
 }

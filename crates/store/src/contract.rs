@@ -52,6 +52,12 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Returns a file in which the caller may keep notes beside the state. A store whose state does not survive a restart
+    /// has none.
+    fn notes_file(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Resolves with the reason when the store can never accept another change. Acknowledged changes are kept, but the
     /// server must end. For a store that cannot fail in this way it never resolves.
     fn failed(&self) -> BoxFuture<'_, String> {

@@ -18,6 +18,9 @@ pub struct Event {
     /// The position among the events of this revision, from 0. Revision and part together identify an event within
     /// an instance.
     pub part: u32,
+    /// The time of the change, if the change has one. It is that of the machine that made the change, so it may go back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The kind of effect, with its fields.
     #[serde(flatten)]
     pub kind: EventKind,
@@ -309,6 +312,7 @@ mod tests {
             Change::Deliver {
                 identifier: id(),
                 generation: GenerationNumber(3),
+                at: Some(Timestamp::UNIX_EPOCH),
             },
             Change::Remove {
                 identifier: id(),
@@ -334,15 +338,15 @@ mod tests {
             json!({"kind": "node_registered", "identifier": "a", "ip": "10.0.0.1", "metadata": {"port": 1}}),
             json!({"kind": "override_set", "identifier": "a"}),
             json!({"kind": "override_removed", "identifier": "a"}),
-            json!({"kind": "delivered", "identifier": "a", "generation": 3}),
+            json!({"kind": "delivered", "identifier": "a", "generation": 3, "at": at}),
             json!({"kind": "node_removed", "identifier": "a"}),
             json!({"kind": "name_released", "identifier": "a"}),
             json!({"kind": "cluster_failed",
-                "failure": {"kind": "operator", "reason": "maintenance", "at": at}}),
+                "failure": {"kind": "operator", "reason": "maintenance", "at": at}, "at": at}),
             json!({"kind": "cluster_reset"}),
-            json!({"kind": "value_set", "namespace": "prod", "key": "a/b", "version": 1}),
+            json!({"kind": "value_set", "namespace": "prod", "key": "a/b", "version": 1, "at": at}),
             json!({"kind": "value_deleted", "namespace": "prod", "key": "a/b"}),
-            json!({"kind": "alias_set", "alias": "old", "target": "a/b"}),
+            json!({"kind": "alias_set", "alias": "old", "target": "a/b", "at": at}),
             json!({"kind": "alias_deleted", "alias": "old"}),
             json!({"kind": "node_banned", "identifier": "a"}),
             json!({"kind": "node_unbanned", "identifier": "a"}),
@@ -363,7 +367,8 @@ mod tests {
         state.seal(sealed, 1, Revision(9)).unwrap();
         let events: Vec<_> = state.events_after(Revision(0)).unwrap().collect();
         let expected = json!([{
-            "revision": 9, "part": 0, "kind": "generation_sealed", "generation": 1, "digest": digest
+            "revision": 9, "part": 0, "kind": "generation_sealed", "generation": 1, "digest": digest,
+            "at": "1970-01-01T00:00:00Z"
         }]);
         assert_eq!(serde_json::to_value(&events[0][..]).unwrap(), expected);
     }
@@ -381,7 +386,7 @@ mod tests {
         let commit = state.apply(vec![report], Revision(3)).unwrap();
         let expected = json!([{
             "revision": 3, "part": 0, "kind": "phase_reported", "identifier": "a", "phase": "healthy",
-            "generation": 1, "reason": "healthy at 1"
+            "generation": 1, "reason": "healthy at 1", "at": "1970-01-01T00:00:00Z"
         }]);
         assert_eq!(serde_json::to_value(&commit.events[..]).unwrap(), expected);
         assert_eq!(commit.events[0].kind.name(), "phase_reported");

@@ -71,6 +71,9 @@ use writer::{Job, Published};
 /// The file that exists while the server renders.
 const CRASH_MARK: &str = "rendering";
 
+/// The file with the notes of servers.
+const NOTES: &str = "notes";
+
 /// The directory of a store, and how the store uses it.
 #[derive(Debug, Clone)]
 pub struct DirectoryConfig {
@@ -115,6 +118,7 @@ impl DirectoryConfig {
 pub(crate) struct JournalStore {
     instance: Instance,
     crash_mark: PathBuf,
+    notes_file: PathBuf,
     published: Arc<Published>,
     generations: Arc<GenerationWriter>,
     /// `None` only while the store is dropped.
@@ -141,7 +145,7 @@ impl JournalStore {
             relocation: config.relocation,
             event_bounds: config.event_bounds,
         };
-        let crash_mark = disk.path(CRASH_MARK);
+        let (crash_mark, notes_file) = (disk.path(CRASH_MARK), disk.path(NOTES));
         let journal = Journal::open(disk, &settings)?;
         let (instance, generations) = (journal.instance, journal.generations());
         let published = Arc::new(Published {
@@ -153,6 +157,7 @@ impl JournalStore {
         Ok(Self {
             instance,
             crash_mark,
+            notes_file,
             published,
             generations,
             jobs: Some(jobs),
@@ -236,6 +241,10 @@ impl Store for JournalStore {
 
     fn crash_mark(&self) -> Option<PathBuf> {
         Some(self.crash_mark.clone())
+    }
+
+    fn notes_file(&self) -> Option<PathBuf> {
+        Some(self.notes_file.clone())
     }
 
     /// Resolves when the journal could not be synced, or its thread has ended.

@@ -2,6 +2,7 @@
 
 use crate::{CapacityExceeded, ValueBounds};
 use cfgsync_model::{Alias, Namespace, ValueKey, ValueVersion, WriteMode};
+use cfgsync_support::clock::Timestamp;
 
 /// One change of a value or an alias.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,17 @@ pub enum ValueChange {
     },
     /// Deletes an alias.
     DeleteAlias(ValueKey),
+}
+
+impl ValueChange {
+    /// Returns the time of this change, if it has one.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Set(set) => Some(set.content.updated_at),
+            Self::SetAlias { alias, .. } => Some(alias.created_at),
+            Self::Delete { .. } | Self::DeleteAlias(_) => None,
+        }
+    }
 }
 
 /// A new version of a value.

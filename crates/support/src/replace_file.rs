@@ -44,6 +44,17 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Checks that [`replace`] can write `path`, by writing and removing an empty file beside it.
+///
+/// # Errors
+/// Fails with the operating system's error.
+pub fn check(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    stage(directory_of(path)?, &[], 0o600)?.close()
+}
+
 /// Returns the directory in which `path` is an entry.
 fn directory_of(path: &Path) -> io::Result<&Path> {
     path.file_name().ok_or(io::ErrorKind::IsADirectory)?;

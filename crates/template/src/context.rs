@@ -6,6 +6,7 @@ use minijinja::Value as Jinja;
 use serde_json::{Map, Value};
 
 use super::{
+    error::JinjaError,
     fragment::Fragments,
     functions::{
         once::OnceSource,
@@ -87,6 +88,17 @@ impl RenderContext {
             secret_values: SecretValues::Allowed,
             ..SharedVariables::clone(&self.0)
         }))
+    }
+
+    /// Returns `error` without the contents of secret values.
+    pub(super) fn hide_secrets(&self, mut error: JinjaError) -> JinjaError {
+        if let (Some(values), SecretValues::Allowed) =
+            (&self.0.operator_values, self.0.secret_values)
+        {
+            error.message = values.hide_secrets(&error.message);
+            error.help = error.help.map(|help| values.hide_secrets(&help));
+        }
+        error
     }
 
     /// Returns the same context with the rendered texts that `fragment(NAME)` returns.

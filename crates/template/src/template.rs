@@ -183,10 +183,11 @@ impl Template {
             // The search for a suggestion reads nodes as well.
             let cause = Failure::of(context, node);
             let error = failure.with_suggestion(|path| variables.suggestion(path));
-            cause.name_node(error, |context| {
+            let error = cause.name_node(error, |context| {
                 let (_, result) = self.run(environment, context, node);
                 result.err().map(|failure| failure.error.message)
-            })
+            });
+            context.hide_secrets(error)
         })
     }
 

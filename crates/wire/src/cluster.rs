@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use cfgsync_model::{
     Account, ArtifactFile, ArtifactPath, ArtifactSet, Digest, Failure, Generation,
-    GenerationNumber, Identifier, Instance, Metadata, Mode, Phase, Progress, Revision, Seat,
+    GenerationChanges, GenerationNumber, Identifier, Instance, Metadata, Mode, Phase, Progress,
+    Revision, Seat,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -221,6 +222,9 @@ pub struct GenerationBody {
     pub artifacts: BTreeMap<Identifier, Vec<ArtifactEntry>>,
     /// The files that every node receives.
     pub shared: Vec<ArtifactEntry>,
+    /// What has changed since the generation before. Absent for the first generation, and if it was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<GenerationChanges>,
 }
 
 impl ArtifactEntry {
@@ -278,6 +282,7 @@ impl GenerationBody {
             entry: GenerationEntry::of(generation),
             artifacts: own.collect(),
             shared: ArtifactEntry::all_of(&generation.shared, true),
+            changes: generation.provenance.changes.clone(),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! - Decoding has limits: sizes, counts and depth.
 
 mod cluster;
+mod record;
 mod error;
 mod signature;
 mod payload;
@@ -43,6 +44,10 @@ pub use payload::{
     EncodedPayload, PayloadEncoder, PayloadLimits, ReceivedPayload, UnusablePayload,
 };
 pub use phases::{PHASE_FAILED, PhaseBody, PhaseState, ReportBody, read_report};
+pub use record::{
+    RecordBody, RecordMoment, RecordNode, RecordNodeState, RecordOutcome, RecordPhase,
+    RecordRender, RecordWait,
+};
 pub use reload::{ReloadBody, ReloadOutcome, ReloadPart, ReloadResult, ReloadedPart, read_reload};
 pub use request::{
     FailBody, InvalidBody, LeaveBody, RedrawBody, read_fail, read_identifier, read_leave,
@@ -77,6 +82,10 @@ pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 
 /// The request header with the identity of the process that registers a node. It is no secret.
 pub const JOINER_HEADER: &str = "cfgsync-joiner";
+
+/// The header with the revision of the newest retry: in a request, the one that the node knows, and in a response, the one
+/// that it must follow.
+pub const RETRY_HEADER: &str = "cfgsync-retry";
 
 /// The reason in the response to a node that sent no key although the spec requires one.
 pub const NO_KEY: &str = "no_key";

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cfgsync_model::{ArtifactPath, ArtifactSet, GenerationNumber, Identifier};
+use cfgsync_model::{ArtifactPath, ArtifactSet, GenerationChanges, GenerationNumber, Identifier};
+use cfgsync_support::escape::escape_line;
 use cfgsync_wire::{ArtifactEntry, GenerationBody};
 use serde::Serialize;
 
@@ -17,7 +18,17 @@ use crate::cmd::{
 pub(super) struct Differences {
     from: GenerationNumber,
     to: GenerationNumber,
+    /// What led to each generation after the older one, oldest first.
+    why: Vec<Why>,
     files: Vec<Difference>,
+}
+
+/// What led to a generation.
+#[derive(Debug, Serialize)]
+struct Why {
+    generation: GenerationNumber,
+    /// `None` if it was not recorded.
+    changes: Option<GenerationChanges>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,7 +46,35 @@ impl Differences {
     }
 
     pub(super) fn to_text(&self) -> String {
-        self.files.iter().map(|file| file.diff.as_str()).collect()
+        let why = self.why.iter().map(Why::to_text).collect::<String>();
+        let diffs = self.files.iter().map(|file| file.diff.as_str());
+        why + &diffs.collect::<String>()
+    }
+}
+
+impl Why {
+    /// Returns a line for each change. Each begins with the generation, so that no line looks like one of a diff.
+    fn to_text(&self) -> String {
+        let number = self.generation;
+        // The names of fields in metadata come from nodes.
+        let line = |text: &str| format!("generation {number}: {}\n", escape_line(text));
+        let Some(changes) = &self.changes else {
+            return line("what has changed was not recorded");
+        };
+        let mut text: String = (changes.changes.iter())
+            .map(|change| line(&change.to_string()))
+            .collect();
+        match (changes.more, changes.is_partial) {
+            (0, false) if changes.changes.is_empty() => {
+                text.push_str(&line(
+                    "no input has changed, so a program of the spec made other files",
+                ));
+            }
+            (0, false) => {}
+            (0, true) => text.push_str(&line("the history was too short to know more")),
+            (more, _) => text.push_str(&line(&format!("{more} more changes"))),
+        }
+        text
     }
 }
 
@@ -51,6 +90,7 @@ pub(super) async fn between(
     let mut found = Differences {
         from,
         to,
+        why: why(source, &old, &new).await?,
         files: vec![],
     };
     let nodes: BTreeSet<&Identifier> = old
@@ -80,6 +120,32 @@ pub(super) async fn between(
         }
     }
     Ok(found)
+}
+
+/// Returns what led to each generation after the older of the two. One that is no longer kept is left out.
+async fn why(source: &Source, old: &Side, new: &Side) -> Result<Vec<Why>, CommandError> {
+    let (old, new) = if old.number <= new.number {
+        (old, new)
+    } else {
+        (new, old)
+    };
+    let mut why = Vec::new();
+    let mut number = old.number.next();
+    while number < new.number {
+        let changes = source.generation(number).await?.changes;
+        why.push(Why {
+            generation: number,
+            changes,
+        });
+        number = number.next();
+    }
+    if old.number < new.number {
+        why.push(Why {
+            generation: new.number,
+            changes: new.body.changes.clone(),
+        });
+    }
+    Ok(why)
 }
 
 impl Differences {

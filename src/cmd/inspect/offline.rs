@@ -1,10 +1,16 @@
 //! Answers of a state directory in the types of the wire protocol, so that they print like those of a server.
 
-use cfgsync_cluster::projection::{self, ClusterFacts, NodeFacts};
+use cfgsync_cluster::{
+    notes,
+    projection::{self, ClusterFacts, NodeFacts},
+    record::{self, RecordSource},
+};
 use cfgsync_model::{Generation, GenerationNumber, Identifier, Instance, Progress, Revision};
 use cfgsync_store::{DirectoryContents, RegisteredNode, State};
-use cfgsync_support::nearest::did_you_mean_suffix;
-use cfgsync_wire::{ArtifactEntry, ClusterBody, GenerationEntry, NodeBody, NodeEntry, NodeState};
+use cfgsync_support::{clock::WallClock, nearest::did_you_mean_suffix};
+use cfgsync_wire::{
+    ArtifactEntry, ClusterBody, GenerationEntry, NodeBody, NodeEntry, NodeState, RecordBody,
+};
 use serde::Serialize;
 
 use super::InspectError;
@@ -87,6 +93,31 @@ pub(super) fn generation(
     kept.find(|kept| kept.number == number)
         .map(AsRef::as_ref)
         .ok_or(InspectError::NoGeneration(number))
+}
+
+/// Returns the flight record of a generation, or of the newest one. It ends with the last event or note, because the
+/// directory does not tell whether a server still runs.
+pub(super) fn record(
+    contents: &DirectoryContents,
+    number: Option<GenerationNumber>,
+) -> Result<RecordBody, InspectError> {
+    let state = &contents.state;
+    let notes = notes::read(&contents.notes_file(), contents.instance).unwrap_or_default();
+    let oldest = state.oldest_event_position();
+    let events = state.events_behind(oldest).into_iter().flatten();
+    let times = events.filter_map(|event| event.at);
+    let newest = times.chain(notes.iter().map(|note| note.at)).max();
+    let source = RecordSource {
+        cluster: &contents.cluster,
+        instance: contents.instance,
+        state,
+        notes: &notes,
+        // The server keeps refusals in memory only.
+        refused: &[],
+        made_at: newest.unwrap_or_else(|| WallClock::system().now()),
+    };
+    let record = record::record(source, number);
+    record.ok_or(InspectError::NoGeneration(number.unwrap_or_default()))
 }
 
 /// The summary of a directory in which every checksum was correct.

@@ -18,6 +18,10 @@ pub(super) enum InspectFormat {
     Json,
     /// YAML, for scripts and people
     Yaml,
+    /// JUnit XML, for CI systems; only for `inspect record`
+    Junit,
+    /// An SVG image; only for `inspect record`
+    Svg,
 }
 
 /// The format and the filter that were asked for.
@@ -27,10 +31,15 @@ pub(super) struct Presentation {
 }
 
 impl InspectFormat {
+    /// Returns whether only a flight record has this format.
+    pub(super) fn is_of_records(self) -> bool {
+        matches!(self, Self::Junit | Self::Svg)
+    }
+
     /// Returns the format of the data.
     pub(super) fn data(self) -> Format {
         match self {
-            Self::Table | Self::Wide => Format::Table,
+            Self::Table | Self::Wide | Self::Junit | Self::Svg => Format::Table,
             Self::Json => Format::Json,
             Self::Yaml => Format::Yaml,
         }

@@ -5,7 +5,7 @@ use cfgsync_model::{ArtifactSet, GenerationNumber, Identifier};
 use cfgsync_store::DirectoryContents;
 use cfgsync_wire::{
     ArtifactEntry, ClusterBody, GenerationBody, GenerationEntry, NO_FILES, NO_SUCH_GENERATION,
-    NO_SUCH_NODE, NodeBody,
+    NO_SUCH_NODE, NodeBody, RecordBody,
 };
 
 use super::{InspectError, offline};
@@ -65,6 +65,22 @@ impl Source {
                 answer.map_err(|error| or_absent(error, absent))?.value
             }
             Self::Directory(contents) => GenerationBody::of(offline::generation(contents, number)?),
+        })
+    }
+
+    /// Returns the flight record of a generation, or of the newest one.
+    pub(super) async fn record(
+        &self,
+        number: Option<GenerationNumber>,
+    ) -> Result<RecordBody, CommandError> {
+        let number_of_refusal = number.unwrap_or_default();
+        Ok(match self {
+            Self::Server(client) => {
+                let answer = client.record(number).await;
+                let absent = |_: &str, _| InspectError::NoGeneration(number_of_refusal);
+                answer.map_err(|error| or_absent(error, absent))?.value
+            }
+            Self::Directory(contents) => offline::record(contents, number)?,
         })
     }
 

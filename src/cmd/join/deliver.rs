@@ -52,6 +52,8 @@ pub(super) struct Delivered {
     pub(super) has_changes: bool,
     /// Whether the receipt says that an action must follow.
     pub(super) is_action_pending: bool,
+    /// The newer payload that was refused, if these are the files of an earlier one.
+    pub(super) refused: Option<Digest>,
     /// Whether a file is secret.
     pub(super) has_secrets: bool,
 }
@@ -72,6 +74,7 @@ pub(super) fn continue_with(
         generation: previous.receipt.delivered(),
         has_changes: false,
         is_action_pending: previous.receipt.action_pending,
+        refused: None,
         has_secrets: previous.receipt.files.iter().any(|file| file.secret),
     }
 }
@@ -136,6 +139,7 @@ pub(super) async fn deliver(
         generation: generation_of(session, payload),
         has_changes: delivery.has_changes,
         is_action_pending: delivery.is_action_pending,
+        refused: None,
         has_secrets: has_secrets(payload),
     })
 }

@@ -17,7 +17,9 @@ use super::{
     JoinFailure, action,
     child::{Applied, Child, ChildEvent},
     deliver::{self, Delivered},
-    describe_files, memory,
+    describe_files,
+    lease::renew_meanwhile,
+    memory,
     prober::Prober,
     refusal,
     resolve::Plan,
@@ -169,6 +171,7 @@ fn begin<'a>(
         generation,
         has_changes,
         is_action_pending,
+        refused,
         ..
     } = first;
     let facts = variables.facts.clone();
@@ -196,7 +199,8 @@ fn begin<'a>(
     }
     memory::release_unused();
     let mut follower = Follower::new(plan, settings, session, own, prober);
-    follower.held = held;
+    follower.held = refused.or(held);
+    follower.session.set_refused(refused.is_some());
     follower.delivered = generation;
     follower.owed = owed;
     Ok((child, follower))
@@ -289,16 +293,27 @@ impl<'a> Follower<'a> {
 
     /// Delivers `payload`, or a newer one that arrives meanwhile. Returns `None` if the files stay as they are.
     async fn deliver(&mut self, mut payload: ReceivedPayload) -> Option<Delivered> {
-        let mut not_before = self.time_of_change(&payload);
+        let is_retry = payload.digest == self.held && self.session.must_retry();
+        let mut not_before = if is_retry {
+            info!(
+                event = "retry",
+                "an operator asks for another try of {}",
+                name_of(&payload)
+            );
+            Instant::now()
+        } else {
+            self.time_of_change(&payload)
+        };
         let mut failures = 0;
         loop {
             while let Some(newer) = self.receive_until(not_before, payload.digest).await {
                 payload = newer;
             }
-            if payload.digest == self.held {
+            if payload.digest == self.held && !is_retry {
                 return None;
             }
-            match deliver::deliver(self.plan, self.session, &payload, &self.own).await {
+            let delivering = deliver::deliver(self.plan, self.session, &payload, &self.own);
+            match renew_meanwhile(self.session, delivering).await {
                 Ok(delivered) => return Some(self.on_delivered(&payload, delivered).await),
                 Err(error) if is_about_payload(&error) => {
                     self.refuse(&payload, &error).await;
@@ -324,6 +339,7 @@ impl<'a> Follower<'a> {
     ) -> Delivered {
         self.failures = 0;
         self.held = payload.digest;
+        self.session.set_refused(false);
         self.delivered.clone_from(&delivered.generation);
         self.prober.prepare(self.session, &delivered);
         let files = describe_files(payload.files.files().len(), payload.generation);
@@ -386,7 +402,7 @@ impl<'a> Follower<'a> {
                 received = self.session.run(|_| {}) => match received {
                     // It is fetched again afterwards.
                     Ok(newer) => held = newer.digest,
-                    Err(_) => break acting.await,
+                    Err(_) => break renew_meanwhile(self.session, acting).await,
                 },
             }
         };
@@ -416,10 +432,12 @@ impl<'a> Follower<'a> {
         let problem = format!("{name} is not used: {error}");
         error!(
             event = "refused",
-            "{problem}; the files of the last delivery stay until the next generation"
+            "{problem}; the files of the last delivery stay until the next generation, or `cfgsync retry {}`",
+            self.plan.options.identifier
         );
         Manager::from_environment().status(&problem);
         self.held = payload.digest;
+        self.session.set_refused(true);
         refusal::report(self.session, payload, error).await;
     }
 

@@ -30,6 +30,9 @@ const LOGGED_LINES_MAX: usize = 100;
 /// How long to read the rest of the output after the program has ended: a child may keep its pipes open.
 const PIPES_GRACE: Duration = Duration::from_secs(1);
 
+/// The flag whose program may leave processes, such as a service that it starts. Those of other programs are killed.
+const MAY_LEAVE_PROCESSES: &str = "--on-change";
+
 /// A program to run.
 pub(super) struct Hook<'a> {
     /// The flag that names it.
@@ -85,7 +88,7 @@ impl Hook<'_> {
             Ok(Ok(status)) => Some(describe_status(status)),
         };
         let Some(failure) = failure else {
-            running.is_done = true;
+            running.is_done = self.flag == MAY_LEAVE_PROCESSES;
             return Ok(());
         };
         Err(HookFailure {
@@ -140,7 +143,8 @@ struct Output {
     last_line: RefCell<Option<String>>,
 }
 
-/// A running program. Unless it has succeeded, it is killed with its process group when this value is dropped.
+/// A running program. Unless it has succeeded and may leave processes, its process group is killed when this value is
+/// dropped.
 struct Running<'a> {
     child: Child,
     group: Option<Pid>,

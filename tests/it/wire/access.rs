@@ -118,6 +118,10 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             build("PUT", "/v1/nodes/web-1/lease"),
         ),
         (
+            "POST /v1/nodes/{id}/retry",
+            build("POST", "/v1/nodes/web-1/retry"),
+        ),
+        (
             "PUT /v1/nodes/{id}/phases/{phase}",
             build("PUT", "/v1/nodes/web-1/phases/up"),
         ),
@@ -155,6 +159,7 @@ fn every_route(headers: &str) -> Vec<(&'static str, String)> {
             "GET /v1/generations/{n}/nodes/{id}/payload",
             build("GET", "/v1/generations/1/nodes/web-1/payload"),
         ),
+        ("GET /v1/record", build("GET", "/v1/record")),
         (
             "POST /v1/fail",
             post("/v1/fail", headers, r#"{"reason":""}"#),

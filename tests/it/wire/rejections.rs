@@ -1,12 +1,18 @@
 //! Rejected requests: status, error code and message. The snapshots make the wording reviewable.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use cfgsync_server::HttpConfig;
-use cfgsync_support::clock::WallClock;
+use cfgsync_support::clock::{Timestamp, WallClock};
 
 use super::PAIR;
-use crate::support::{TestServer, get, node, post, without_body};
+use crate::support::{TestServer, get, node, post, register, without_body};
 
 const CLOSED: &str = "
 ready: { nodes: [a, b] }
@@ -411,9 +417,21 @@ async fn rejects_ambiguous_request_heads() {
 
 #[tokio::test]
 async fn panic_affects_only_its_own_request() {
-    let clock = WallClock::from_fn(|| panic!("the clock is broken, as this test wants it"));
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let breaks = is_broken.clone();
+    let clock = WallClock::from_fn(move || {
+        let is_broken = breaks.load(Ordering::Relaxed);
+        assert!(!is_broken, "the clock is broken, as this test wants it");
+        Timestamp::UNIX_EPOCH
+    });
     let server = TestServer::with_clock(PAIR, HttpConfig::default(), clock);
     let mut connection = server.connect().await;
+    connection.send(register("a")).await;
+    assert_eq!(connection.reply().await.status, 202);
+    // The snapshot shows the registration once the coordinator has evaluated it. Then the coordinator needs no clock.
+    connection.send(get("/v1/snapshot")).await;
+    assert_eq!(connection.reply().await.status, 200);
+    is_broken.store(true, Ordering::Relaxed);
     connection
         .send(post("/v1/fail", "", r#"{"reason":"x"}"#))
         .await;

@@ -25,6 +25,10 @@ const TOKENS: [(&str, &str); 4] = [
 ];
 
 fn start() -> TestServer {
+    start_with(SPEC)
+}
+
+fn start_with(spec: &str) -> TestServer {
     let lines = TOKENS.iter().map(|(name, limits)| {
         let hash = Digest::of(name.as_bytes());
         format!("{name} operator sha256:{hash} {limits}\n")
@@ -38,7 +42,7 @@ fn start() -> TestServer {
         access,
         ..HttpConfig::default()
     };
-    TestServer::with(SPEC, http)
+    TestServer::with(spec, http)
 }
 
 /// Sends a request with a token and returns the reply.
@@ -202,6 +206,60 @@ async fn limited_token_has_few_other_rights() {
         ),
         (&json!("team-reader"), &json!(["team-*"]), &json!(true))
     );
+}
+
+/// The names of other values are not shown as a reason for a generation, also not in its flight record.
+#[tokio::test]
+async fn limited_token_sees_only_its_values_among_the_changes() {
+    let reading = SPEC.replace(
+        "template: x",
+        "template: '{{ value(\"team-a\", \"k\", default=1) }}{{ value(\"other\", \"k\", default=1) }}'",
+    );
+    let server = start_with(&reading);
+    let sealed = async |generation: u64| {
+        let request = format!("GET /v1/generations/{generation}");
+        while status(&server, "ops", &request, &Value::Null).await != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let node = json!({ "identifier": "node-1", "ip": "10.0.0.1" });
+    assert_eq!(status(&server, "ops", "POST /register", &node).await, 202);
+    sealed(1).await;
+    for (namespace, generation) in [("team-a", 2), ("other", 3)] {
+        let request = format!("POST /v1/namespaces/{namespace}/keys/k");
+        let value = json!({ "value": "Mg==" });
+        assert_eq!(status(&server, "ops", &request, &value).await, 200);
+        sealed(generation).await;
+    }
+    for (token, generation, namespaces, more) in [
+        ("ops", 2, json!(["team-a"]), 0),
+        ("ops", 3, json!(["other"]), 0),
+        ("reader", 3, json!(["other"]), 0),
+        ("team", 2, json!(["team-a"]), 0),
+        ("team", 3, json!([]), 1),
+    ] {
+        for path in ["generations/", "record?generation="] {
+            let request = format!("GET /v1/{path}{generation}");
+            let reply = call(&server, token, &request, &Value::Null).await.json();
+            let changes = &reply["changes"];
+            let changed = changes["changes"].as_array().unwrap().iter();
+            let found = changed.filter_map(|change| change.get("namespace"));
+            assert_eq!(
+                json!(found.collect::<Vec<_>>()),
+                namespaces,
+                "{token} {request}"
+            );
+            assert_eq!(changes["more"], more, "{token} {request}");
+        }
+    }
+    for (request, expected) in [
+        ("GET /v1/record?generation=newest", 200),
+        ("GET /v1/record?generation=4", 404),
+        ("GET /v1/record?generation=x", 400),
+    ] {
+        let found = status(&server, "reader", request, &Value::Null).await;
+        assert_eq!(found, expected, "{request}");
+    }
 }
 
 #[tokio::test]

@@ -215,7 +215,7 @@ async fn every_watcher_gets_every_event_once_and_in_order() {
     let at = "1970-01-01T00:00:00Z";
     assert_eq!(
         data(&all[0][0]),
-        json!({"revision": 1, "part": 0, "kind": "node_registered", "identifier": "a", "ip": "10.0.0.1"})
+        json!({"revision": 1, "part": 0, "at": at, "kind": "node_registered", "identifier": "a", "ip": "10.0.0.1"})
     );
     assert_eq!(
         data(&all[0][1]),

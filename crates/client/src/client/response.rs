@@ -6,8 +6,8 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper_util::client::legacy::connect::HttpInfo;
 
 use crate::{ServerUrl, connect::ConnectionPath, sanitize::sanitize};
-use cfgsync_model::Instance;
-use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER, OUTDATED_HEADER};
+use cfgsync_model::{Instance, Revision};
+use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER, OUTDATED_HEADER, RETRY_HEADER};
 
 /// Longest name of a cluster that is read from a header, in bytes.
 const CLUSTER_MAX_BYTES: usize = 253;
@@ -38,6 +38,8 @@ pub struct ResponseMeta {
     pub waited: bool,
     /// The reason why the payload is not the newest, if the newest render failed.
     pub outdated: Option<String>,
+    /// The newest retry of a payload that the node has refused.
+    pub retry: Option<Revision>,
     /// `Retry-After`: how long to wait before the next request.
     pub retry_after: Option<Duration>,
     /// Whether the body is a web page, and no header is one of cfgsync's.
@@ -68,6 +70,9 @@ impl ResponseMeta {
                 .flat_map(|value| value.split([',', ';']))
                 .any(|applied| applied.split('=').next().map(str::trim) == Some("wait")),
             outdated: text(OUTDATED_HEADER).map(sanitize),
+            retry: text(RETRY_HEADER)
+                .and_then(|revision| revision.parse().ok())
+                .map(Revision),
             retry_after: text(header::RETRY_AFTER.as_str())
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(Duration::from_secs),

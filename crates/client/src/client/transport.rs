@@ -22,9 +22,9 @@ use crate::{
     HandshakeError, UnreachableCause,
     tls::{self, TlsFailure},
 };
-use cfgsync_model::Digest;
+use cfgsync_model::{Digest, Revision};
 use cfgsync_support::duration;
-use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER};
+use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER, RETRY_HEADER};
 
 /// Largest body of a successful response without a bound of its own, in bytes: a snapshot of ten thousand nodes with
 /// full metadata.
@@ -53,6 +53,8 @@ pub(super) struct RequestOptions {
     pub(super) wait: Option<Duration>,
     /// The payload that the client has. The server responds with 304 if there is no other.
     pub(super) held: Option<Digest>,
+    /// The newest retry that the node knows, if it has refused that payload.
+    pub(super) retry: Option<Revision>,
     /// In place of [`RESPONSE_TIMEOUT`].
     pub(super) response_timeout: Option<Duration>,
     /// In place of [`BODY_MAX_BYTES`].
@@ -245,6 +247,9 @@ impl Client {
         }
         if let Some(held) = options.held {
             request = request.header(header::IF_NONE_MATCH, format!("\"{held}\""));
+        }
+        if let Some(retry) = options.retry {
+            request = request.header(RETRY_HEADER, retry.0);
         }
         let authorization = self.authorization.as_ref();
         if let Some(authorization) = authorization.or(connection.authorization.as_ref()) {

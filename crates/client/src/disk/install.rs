@@ -15,12 +15,14 @@ use rustix::{
 use super::{
     DiskError,
     attributes::Attributes,
+    kind_change::{self, OldDirectory},
+    leftovers::with_staging_name,
     mode::{check_mode, refuses_modes},
     owner::{Owner, set_owner},
     removal::{self, Removal},
     stage::{Staged, State, read},
     step::{Hook, Step, before},
-    tree::{Tree, with_staging_name},
+    tree::Tree,
 };
 
 /// Renames the removed files aside, moves every staged file to its target, and syncs the directories.
@@ -28,10 +30,13 @@ pub(super) fn install(
     tree: &mut Tree,
     staged: &mut [Staged],
     removals: &mut [Removal],
+    old_directories: &mut [OldDirectory],
     hook: Hook<'_>,
 ) -> Result<(), DiskError> {
     // First, so that a crash cannot leave a removed file beside a receipt that no longer names it.
     removal::rename_aside(tree, removals, hook)?;
+    kind_change::rename_aside(tree, old_directories, hook)?;
+    tree.place_directories(hook)?;
     for file in staged.iter_mut() {
         let directory = &tree.at(file.directory).fd;
         if let State::Beside { staging, replaces } = &file.state {
@@ -74,6 +79,7 @@ pub(super) fn roll_back(
     tree: &Tree,
     staged: &[Staged],
     removals: &[Removal],
+    old_directories: &[OldDirectory],
     cause: DiskError,
     hook: Hook<'_>,
 ) -> DiskError {
@@ -81,6 +87,12 @@ pub(super) fn roll_back(
     for file in staged.iter().rev() {
         if restore(&tree.at(file.directory).fd, file, hook).is_err() {
             files.push(file.path.clone());
+        }
+    }
+    files.extend(tree.displace_directories(hook));
+    for old in old_directories.iter().rev() {
+        if kind_change::restore(tree, old, hook).is_err() {
+            files.push(old.path.clone());
         }
     }
     for file in removals.iter().rev() {

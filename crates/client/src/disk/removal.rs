@@ -9,9 +9,10 @@ use rustix::{
 
 use super::{
     DiskError,
+    leftovers::staging_name,
     stage::{is_mounted, read},
     step::{Hook, Step, before},
-    tree::{Tree, staging_name},
+    tree::Tree,
 };
 use cfgsync_model::Digest;
 
@@ -71,6 +72,7 @@ pub(super) fn request(
         return Ok(RemovalRequest::Mounted);
     }
     tree.mark_changed(directory);
+    tree.note_removed(directory, &name);
     removals.push(Removal {
         directory,
         name,

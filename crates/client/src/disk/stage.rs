@@ -16,10 +16,11 @@ use rustix::{
 use super::{
     DiskError, Outcome, WrittenFile,
     attributes::Attributes,
+    leftovers::with_staging_name,
     mode::{check_mode, set_mode},
     owner::{CHANGE_OWNER, Owner, keep_owner, set_owner},
     step::{Hook, Step, before},
-    tree::{Tree, with_staging_name},
+    tree::Tree,
 };
 use cfgsync_model::{ArtifactFile, ArtifactPath};
 
@@ -76,7 +77,7 @@ impl Staged {
     }
 }
 
-/// Stages `file`, unless the target is already as it should be. Records the changes in `staged`, also after an error,
+/// Stages `file`, unless the target is already as it should be, or in place of an old directory. Records the changes in `staged`, also after an error,
 /// so that a rollback can undo them.
 #[expect(
     clippy::too_many_arguments,
@@ -84,6 +85,7 @@ impl Staged {
 )]
 pub(super) fn stage(
     file: &ArtifactFile,
+    replaces_directory: bool,
     directory: usize,
     name: String,
     path: PathBuf,
@@ -94,6 +96,8 @@ pub(super) fn stage(
 ) -> Result<(), DiskError> {
     let fd = &tree.at(directory).fd;
     let old = match fs::statat(fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        // The directory is renamed aside before.
+        Ok(_) if replaces_directory => None,
         Ok(stat) => Some(stat),
         Err(Errno::NOENT) => None,
         Err(errno) => return Err(DiskError::io("inspect", &path)(errno)),

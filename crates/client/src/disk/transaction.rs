@@ -5,11 +5,13 @@ use std::{collections::HashMap, fmt, io, path::PathBuf};
 use super::{
     DirectoryLocks, DiskError, Owner, WrittenFile,
     install::{install, remove_old, roll_back},
+    kind_change::{self, OldDirectory},
+    leftovers::is_staging_name,
     owner::Accounts,
     removal::{self, Removal, RemovalRequest},
     stage::{Staged, stage},
     step::Step,
-    tree::{Found, Tree, is_staging_name},
+    tree::{Found, Tree},
 };
 use crate::Target;
 use cfgsync_model::{ArtifactFile, Digest};
@@ -52,6 +54,7 @@ struct Changes<'h> {
     targets: HashMap<(usize, String), PathBuf>,
     staged: Vec<Staged>,
     removals: Vec<Removal>,
+    old_directories: Vec<OldDirectory>,
     /// The node's own choice, which has priority over that of a file.
     owner: Owner,
     accounts: Accounts,
@@ -75,7 +78,17 @@ impl Transaction<'static> {
 
     /// Begins a transaction without files.
     pub(crate) fn begin(owner: Option<Owner>) -> Self {
-        Self(Changes::new(owner, Box::new(|_| Ok(()))))
+        Self::begin_with_hook(owner, |_| Ok(()))
+    }
+}
+
+impl<'h> Transaction<'h> {
+    /// Begins a transaction without files, with a hook before each change to the disk.
+    pub(crate) fn begin_with_hook(
+        owner: Option<Owner>,
+        hook: impl FnMut(Step) -> io::Result<()> + 'h,
+    ) -> Self {
+        Self(Changes::new(owner, Box::new(hook)))
     }
 
     /// Opens and locks the directories of `target`, which is staged later.
@@ -150,6 +163,7 @@ impl<'h> Transaction<'h> {
             &mut changes.tree,
             &mut changes.staged,
             &mut changes.removals,
+            &mut changes.old_directories,
             &mut *changes.hook,
         );
         match installed {
@@ -179,6 +193,7 @@ impl CommittedTransaction<'_> {
         changes.is_settled = true;
         remove_old(&changes.tree, &changes.staged, &mut *changes.hook);
         removal::delete(&changes.tree, &changes.removals, &mut *changes.hook);
+        kind_change::delete(&changes.tree, &changes.old_directories, &mut *changes.hook);
         let tree = std::mem::replace(&mut changes.tree, Tree::new(None));
         (self.written, tree.into_locks())
     }
@@ -214,6 +229,7 @@ impl<'h> Changes<'h> {
             targets: HashMap::new(),
             staged: Vec::new(),
             removals: Vec::new(),
+            old_directories: Vec::new(),
             owner: owner.unwrap_or_default(),
             accounts: Accounts::new(),
             hook,
@@ -262,8 +278,19 @@ impl<'h> Changes<'h> {
             path: path.clone(),
             problem,
         })?;
+        let parent = &self.tree.at(directory).fd;
+        let replaces_directory = kind_change::is_emptied(&self.tree, &self.removals, parent, &name);
+        if replaces_directory {
+            self.old_directories.push(OldDirectory {
+                directory,
+                name: name.clone(),
+                path: path.clone(),
+                aside: None,
+            });
+        }
         stage(
             file,
+            replaces_directory,
             directory,
             name,
             path,
@@ -310,6 +337,7 @@ impl<'h> Changes<'h> {
             &self.tree,
             &self.staged,
             &self.removals,
+            &self.old_directories,
             cause,
             &mut *self.hook,
         )

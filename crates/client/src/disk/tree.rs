@@ -1,8 +1,7 @@
 //! The directories of a transaction: opened component by component, created if missing, locked, cleared of leftovers.
 
 use std::{
-    collections::HashMap,
-    ffi::OsStr,
+    collections::{HashMap, HashSet},
     fmt,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
@@ -10,12 +9,13 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags},
+    fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags},
     io::Errno,
 };
 
 use super::{
     DiskError,
+    leftovers::{remove_leftovers, staging_name},
     mode::refuses_modes,
     owner::{Owner, set_owner},
     step::{Hook, Step, before},
@@ -23,11 +23,6 @@ use super::{
 use crate::Target;
 
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
-const PREFIX: &str = ".cfgsync-";
-const SUFFIX: &str = ".tmp";
-const RANDOM_DIGITS: usize = 16;
-/// Attempts to create a file under a new random name. More than one is needed only if a file with such a name exists.
-const NAME_ATTEMPTS_MAX: u32 = 8;
 
 /// The directories of one transaction, each opened once. The open descriptors hold the locks.
 pub(super) struct Tree {
@@ -36,6 +31,9 @@ pub(super) struct Tree {
     by_path: HashMap<PathBuf, usize>,
     by_inode: HashMap<(u64, u64), usize>,
     created: Vec<CreatedDirectory>,
+    /// The files that the transaction removes, by directory and name. A directory may take their place.
+    removed: HashSet<(usize, Vec<u8>)>,
+    staged: Vec<StagedDirectory>,
 }
 
 pub(super) struct Directory {
@@ -62,6 +60,15 @@ struct CreatedDirectory {
     name: Vec<u8>,
 }
 
+/// A directory that takes the place of a removed file. Until the commit it has a staging name.
+struct StagedDirectory {
+    parent: usize,
+    name: Vec<u8>,
+    staging: String,
+    path: PathBuf,
+    is_in_place: bool,
+}
+
 impl Drop for Directory {
     fn drop(&mut self) {
         // Closing is not enough: a child that another thread has just forked holds a copy of the descriptor until it
@@ -78,6 +85,8 @@ impl Tree {
             by_path: HashMap::new(),
             by_inode: HashMap::new(),
             created: Vec::new(),
+            removed: HashSet::new(),
+            staged: Vec::new(),
         }
     }
 
@@ -88,6 +97,45 @@ impl Tree {
     /// Returns whether the directory at `path` was opened for a target.
     pub(super) fn is_open(&self, path: &Path) -> bool {
         self.by_path.contains_key(path)
+    }
+
+    /// Returns the index of an open directory.
+    pub(super) fn index_of(&self, fd: &OwnedFd) -> Option<usize> {
+        let stat = fs::fstat(fd).ok()?;
+        self.by_inode.get(&(stat.st_dev, stat.st_ino)).copied()
+    }
+
+    /// Notes that the transaction removes a file.
+    pub(super) fn note_removed(&mut self, directory: usize, name: &str) {
+        self.removed.insert((directory, name.into()));
+    }
+
+    /// Moves the staged directories to their places, after the files there were renamed aside.
+    pub(super) fn place_directories(&mut self, hook: Hook<'_>) -> Result<(), DiskError> {
+        for staged in &mut self.staged {
+            before(hook, Step::Rename, "write", &staged.path)?;
+            let parent = &self.directories[staged.parent].fd;
+            fs::renameat(
+                parent,
+                staged.staging.as_str(),
+                parent,
+                staged.name.as_slice(),
+            )
+            .map_err(DiskError::io("write", &staged.path))?;
+            staged.is_in_place = true;
+        }
+        Ok(())
+    }
+
+    /// Moves the staged directories back. Returns the paths of those for which that fails.
+    pub(super) fn displace_directories(&self, hook: Hook<'_>) -> Vec<PathBuf> {
+        let in_place = self.staged.iter().rev().filter(|staged| staged.is_in_place);
+        let failed = in_place.filter(|staged| {
+            let parent = &self.directories[staged.parent].fd;
+            let (name, staging) = (staged.name.as_slice(), staged.staging.as_str());
+            hook(Step::Restore).is_err() || fs::renameat(parent, name, parent, staging).is_err()
+        });
+        failed.map(|staged| staged.path.clone()).collect()
     }
 
     pub(super) fn mark_changed(&mut self, directory: usize) {
@@ -214,6 +262,9 @@ impl Tree {
         if problem == Errno::NOENT {
             return self.create(parent, name, path, flags, hook);
         }
+        if problem == Errno::NOTDIR && self.removed.contains(&(parent, name.to_owned())) {
+            return self.create_beside(parent, name, path, flags, hook);
+        }
         if problem == Errno::NOTDIR || problem == Errno::LOOP {
             let stat = fs::statat(parent_fd, name, AtFlags::SYMLINK_NOFOLLOW);
             if stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink) {
@@ -264,6 +315,27 @@ impl Tree {
             }
         }
         self.insert(fd, path)
+    }
+
+    /// Creates a directory that takes the place of a removed file in the commit.
+    fn create_beside(
+        &mut self,
+        parent: usize,
+        name: &[u8],
+        path: &Path,
+        flags: OFlags,
+        hook: Hook<'_>,
+    ) -> Result<usize, DiskError> {
+        let staging = staging_name().map_err(DiskError::io("create the directory", path))?;
+        let at = self.create(parent, staging.as_bytes(), path, flags, hook)?;
+        self.staged.push(StagedDirectory {
+            parent,
+            name: name.to_owned(),
+            staging,
+            path: path.to_owned(),
+            is_in_place: false,
+        });
+        Ok(at)
     }
 
     fn insert(&mut self, fd: OwnedFd, path: &Path) -> Result<usize, DiskError> {
@@ -355,91 +427,9 @@ impl fmt::Debug for DirectoryLocks {
     }
 }
 
-/// Returns a random name for a staged file.
-pub(super) fn staging_name() -> Result<String, Errno> {
-    let random = getrandom::u64().map_err(|_| Errno::NOSYS)?;
-    Ok(format!("{PREFIX}{random:016x}{SUFFIX}"))
-}
-
-/// Returns whether `name` has the form of [`staging_name`].
-pub(super) fn is_staging_name(name: &str) -> bool {
-    let random = name
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.strip_suffix(SUFFIX));
-    random.is_some_and(|random| {
-        random.len() == RANDOM_DIGITS
-            && random
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
-}
-
-/// Creates something under a new staging name. Returns the name and the result of `create`.
-pub(super) fn with_staging_name<T>(
-    mut create: impl FnMut(&str) -> Result<T, Errno>,
-) -> Result<(String, T), Errno> {
-    for _ in 0..NAME_ATTEMPTS_MAX {
-        let name = staging_name()?;
-        match create(&name) {
-            Err(Errno::EXIST) => {}
-            other => return other.map(|created| (name, created)),
-        }
-    }
-    Err(Errno::EXIST)
-}
-
-/// Removes the files that a killed transaction left. A file that cannot be removed blocks nothing and stays: a new
-/// staged file gets another name.
-fn remove_leftovers(fd: &OwnedFd, path: &Path, hook: Hook<'_>) -> Result<(), DiskError> {
-    let failed = || DiskError::io("read the directory", path);
-    let mut names = Vec::new();
-    for entry in Dir::read_from(fd).map_err(failed())? {
-        let entry = entry.map_err(failed())?;
-        if let Ok(name) = entry.file_name().to_str()
-            && is_staging_name(name)
-        {
-            names.push(name.to_owned());
-        }
-    }
-    for name in names {
-        let kind = fs::statat(fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
-            .map(|stat| FileType::from_raw_mode(stat.st_mode));
-        // A transaction leaves only these two kinds.
-        if !matches!(kind, Ok(FileType::RegularFile | FileType::Symlink)) {
-            continue;
-        }
-        let leftover = path.join(OsStr::new(&name));
-        before(hook, Step::RemoveLeftover, "remove the leftover", &leftover)?;
-        match fs::unlinkat(fd, name.as_str(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => tracing::warn!(
-                "cannot remove {}, a temporary file of an earlier delivery: {}",
-                leftover.display(),
-                std::io::Error::from(errno)
-            ),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn recognises_only_its_own_staging_names() {
-        assert!(is_staging_name(&staging_name().unwrap()));
-        for name in [
-            ".cfgsync-.tmp",
-            ".cfgsync-0123456789abcdef",
-            ".cfgsync-0123456789abcdeg.tmp",
-            ".cfgsync-0123456789ABCDEF.tmp",
-            "cfgsync-0123456789abcdef.tmp",
-            ".cfgsync-0123456789abcdef0.tmp",
-        ] {
-            assert!(!is_staging_name(name), "{name}");
-        }
-    }
 
     #[test]
     fn copy_of_the_descriptor_in_a_forked_child_holds_no_lock() {

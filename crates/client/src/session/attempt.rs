@@ -144,7 +144,8 @@ impl Session {
         let fetched = match self.held {
             Some(held) => {
                 let identifier = &registration.identifier;
-                self.client.fetch_other(identifier, held, wait).await
+                let retry = self.retry.is_refused.then_some(self.retry.known);
+                self.client.fetch_other(identifier, held, retry, wait).await
             }
             None => self.client.fetch(registration, Some(wait)).await,
         };
@@ -163,6 +164,12 @@ impl Session {
         if let Err(problem) = verify(&self.options, claimed, &response.value) {
             let server = response.meta.server;
             return Err(self.on_call_error(CallError::Unusable { server, problem }, on_event));
+        }
+        if let Some(retry) = response.meta.retry
+            && retry > self.retry.known
+        {
+            self.retry.known = retry;
+            self.retry.is_due = response.value.digest == self.held;
         }
         if let Some(reason) = response.meta.outdated {
             on_event(Event::Outdated { reason });

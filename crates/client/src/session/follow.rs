@@ -2,8 +2,18 @@
 
 use super::{AttemptError, Event, FIRST_WAIT, LastResponse, Session, retry::FetchRequest};
 use crate::{CallError, DeliveredGeneration, Response, ResponseMeta};
-use cfgsync_model::{Digest, Phase};
+use cfgsync_model::{Digest, Phase, Revision};
 use cfgsync_wire::ReportBody;
+
+/// The payload that the node has, if it has refused it.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    pub(super) is_refused: bool,
+    /// The newest retry that this session knows.
+    pub(super) known: Revision,
+    /// Whether an operator asks for another try of the last payload.
+    pub(super) is_due: bool,
+}
 
 impl Session {
     /// Makes the session wait for another payload than `held`, without a timeout. Run it again afterwards, with
@@ -18,6 +28,7 @@ impl Session {
         register_again: bool,
     ) {
         self.held = held;
+        self.retry.is_due = false;
         self.options.timeout = None;
         if delivered.is_some() {
             self.options.delivered = delivered;
@@ -29,6 +40,17 @@ impl Session {
         self.last_response = LastResponse::None;
         self.last_error = None;
         self.on_contact();
+    }
+
+    /// Notes whether the node has refused the payload that it has. It then gets the same payload again once an operator asks
+    /// for a retry.
+    pub fn set_refused(&mut self, is_refused: bool) {
+        self.retry.is_refused = is_refused;
+    }
+
+    /// Returns whether an operator has asked that the node tries the last payload again.
+    pub fn must_retry(&self) -> bool {
+        self.retry.is_due
     }
 
     /// Reports that this node has reached a phase.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use tokio::sync::oneshot;
 
 use super::{Reconciler, evaluation::Evaluation, render_key::RenderKey, renderer::RenderResult};
@@ -12,7 +13,8 @@ use crate::{
     events::ReadinessNews,
     view::{NotReadyBodies, ServedGeneration, View},
 };
-use cfgsync_model::{Failure, Revision, Unmet};
+use cfgsync_model::{Failure, Identifier, Revision, Unmet};
+use cfgsync_store::RegisteredNode;
 
 /// The generation that is served, and the inputs that it includes.
 pub(super) struct Serving {
@@ -21,6 +23,8 @@ pub(super) struct Serving {
     up_to: Revision,
     /// The key of the newest render that gave these files. `None` for a generation of another server.
     pub(super) rendered_from: Option<RenderKey>,
+    /// The registrations at the time of its seal, some of which it may not include.
+    pub(super) registrations: OrdMap<Identifier, RegisteredNode>,
 }
 
 /// The wake-ups and answers that follow the publication of a view.
@@ -38,6 +42,7 @@ impl Serving {
             generation,
             up_to,
             rendered_from: None,
+            registrations: OrdMap::new(),
         }
     }
 
@@ -135,6 +140,8 @@ impl Reconciler {
         };
         self.update_metrics(&view);
         let readiness = ReadinessNews::new(&view, &self.follower.state);
+        let note = readiness.note(&view.not_ready.refused);
+        self.shared.note(note, self.follower.state.revision);
         self.shared.view.store(Arc::new(view));
         readiness.publish(&self.shared.readiness);
         self.shared.published.send_replace(completed);

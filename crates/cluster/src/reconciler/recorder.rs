@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::Shared;
+use crate::{FirstDelivery, Shared};
 use cfgsync_model::{GenerationNumber, Identifier, Revision};
 use cfgsync_store::{Change, CommitError, State};
 use cfgsync_support::duration;
@@ -57,16 +57,17 @@ impl Recorder {
     /// Starts to write all waiting records.
     fn start(&mut self, shared: &Arc<Shared>, state: &State) {
         // After a restart, nodes fetch generations again whose delivery is already recorded.
-        let is_news = |(identifier, generation): &(Identifier, GenerationNumber)| {
-            state.deliveries.get(identifier) != Some(generation)
+        let is_news = |delivery: &FirstDelivery| {
+            state.deliveries.get(&delivery.identifier) != Some(&delivery.generation)
         };
         let waiting = std::mem::take(&mut *shared.deliveries());
         let mut batch: Vec<Change> = waiting
             .into_iter()
             .filter(is_news)
-            .map(|(identifier, generation)| Change::Deliver {
-                identifier,
-                generation,
+            .map(|delivery| Change::Deliver {
+                identifier: delivery.identifier,
+                generation: delivery.generation,
+                at: Some(delivery.at),
             })
             .collect();
         let confirmation = self.confirmation.take();
@@ -128,19 +129,26 @@ impl Recorder {
     /// Queues a batch again. Newer records replace it.
     fn put_back(&mut self, shared: &Shared, batch: Vec<Change>) {
         let mut waiting = shared.deliveries();
-        let newer: HashMap<Identifier, GenerationNumber> = waiting.drain(..).collect();
+        let newer: HashMap<Identifier, FirstDelivery> = (waiting.drain(..))
+            .map(|delivery| (delivery.identifier.clone(), delivery))
+            .collect();
         for change in batch {
             match change {
                 Change::Deliver {
                     identifier,
                     generation,
-                } if !newer.contains_key(&identifier) => waiting.push((identifier, generation)),
+                    at: Some(at),
+                } if !newer.contains_key(&identifier) => waiting.push(FirstDelivery {
+                    identifier,
+                    generation,
+                    at,
+                }),
                 Change::Confirm { generation, inputs } => {
                     self.confirmation.get_or_insert((generation, inputs));
                 }
                 _ => {}
             }
         }
-        waiting.extend(newer);
+        waiting.extend(newer.into_values());
     }
 }

@@ -1,13 +1,15 @@
 //! The work of a render on its own thread: evaluate `once`, materialize, compute digests, encode. It owns all its
 //! inputs, so it blocks neither readers nor the reconciler.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 
+use imbl::OrdMap;
 use serde_json::Map;
 use tokio::runtime::Handle;
 
 use super::{crash_mark::CrashMark, render_key::RenderKey};
 use crate::{
+    generation_changes::ComparedGenerations,
     readiness::Members,
     recorded_values::RecordedValues,
     render::{Pipeline, Rendered},
@@ -15,10 +17,11 @@ use crate::{
 };
 use cfgsync_materialize::MaterializeError;
 use cfgsync_model::{
-    Generation, GenerationNumber, Instance, Revision, Seat, ValueReads, generation_digest,
+    Generation, GenerationNumber, Identifier, Instance, Provenance, RenderTime, Revision,
+    SealedReads, Seat, ValueReads, generation_digest,
 };
-use cfgsync_store::State;
-use cfgsync_support::{clock::Timestamp, deep_stack};
+use cfgsync_store::{RegisteredNode, State};
+use cfgsync_support::{clock::WallClock, deep_stack};
 use cfgsync_template::OnceSource;
 use cfgsync_wire::PayloadSigner;
 
@@ -64,7 +67,9 @@ pub(super) struct RenderJob {
     pub(super) revision: Revision,
     pub(super) served: Option<Arc<ServedGeneration>>,
     pub(super) instance: Instance,
-    pub(super) drawn_at: Timestamp,
+    /// The registrations at the time of the seal of `served`.
+    pub(super) sealed_registrations: OrdMap<Identifier, RegisteredNode>,
+    pub(super) clock: WallClock,
     pub(super) signer: Option<Arc<PayloadSigner>>,
 }
 
@@ -90,6 +95,7 @@ impl RenderJob {
     fn render(self, values: &mut RecordedValues) -> Rendering {
         let span = tracing::debug_span!("render", revision = %self.revision);
         let _entered = span.enter();
+        let (started_at, started) = (self.clock.now(), Instant::now());
         let last = self.served.as_ref().map(|served| &served.generation);
         let no_seats = BTreeMap::<_, Seat>::new();
         let mut once = last.map_or_else(Map::new, |last| Map::clone(&last.once));
@@ -101,7 +107,7 @@ impl RenderJob {
         );
         snapshot.once = self
             .pipeline
-            .draw_once(&snapshot, &OnceSource::Real(self.drawn_at))?;
+            .draw_once(&snapshot, &OnceSource::Real(started_at))?;
         let overrides = self.state.overrides.iter();
         let overrides = overrides.map(|(id, overridden)| (id.clone(), overridden.files.clone()));
         let overrides = overrides.collect();
@@ -119,16 +125,40 @@ impl RenderJob {
         let mut seats = last.map_or_else(BTreeMap::new, |last| BTreeMap::clone(&last.seats));
         let given = snapshot.nodes.iter();
         seats.extend(given.map(|node| (node.identifier.clone(), node.seat)));
+        let changes = last.map(|last| {
+            let compared = ComparedGenerations {
+                before: last,
+                registrations_before: &self.sealed_registrations,
+                nodes: &nodes,
+                shared: &shared,
+                state: &self.state,
+                spec: &self.pipeline.spec,
+                reads: values.reads(),
+                is_static: self.pipeline.is_static(),
+            };
+            compared.changes()
+        });
+        let took = started.elapsed();
+        let provenance = Provenance {
+            render: Some(RenderTime {
+                started_at,
+                took_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            }),
+            sources: Some(self.pipeline.spec.sources.clone()),
+            changes,
+            reads: SealedReads::of(values.reads()),
+        };
         let generation = Generation {
             number: last.map_or(GenerationNumber(0), |last| last.number).next(),
             digest,
             revision: snapshot.revision,
             spec: self.pipeline.spec.digest,
-            sealed_at: self.drawn_at,
+            sealed_at: self.clock.now(),
             nodes,
             shared,
             seats: Arc::new(seats),
             once: Arc::new(snapshot.once),
+            provenance: Arc::new(provenance),
         };
         // The nodes' metadata takes more memory than their files and is no longer needed.
         drop(snapshot.nodes);

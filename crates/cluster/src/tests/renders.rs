@@ -46,8 +46,9 @@ async fn new_node_waits_for_the_interval_after_a_failed_render() {
     cluster.files("a").await;
     cluster.add("b").await;
     while cluster.cluster().failure.is_none() {
-        // Advance the clock explicitly: a paused clock does not advance while a blocking thread works.
-        advance(Duration::from_millis(1)).await;
+        // Advance the clock explicitly: a paused clock does not advance while a blocking thread works. Little by
+        // little, because the interval must not pass meanwhile.
+        advance(Duration::from_micros(1)).await;
     }
     cluster.add("c").await;
     let soon = Instant::now() + Duration::from_millis(100);

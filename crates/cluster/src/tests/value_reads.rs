@@ -34,7 +34,7 @@ fn new_value(name: &str, content: &str) -> NewValue {
 }
 
 impl Cluster {
-    async fn set(&self, name: &str, content: &str) {
+    pub(super) async fn set(&self, name: &str, content: &str) {
         self.set_value(new_value(name, content)).await.unwrap();
     }
 
@@ -198,6 +198,58 @@ where
         "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: p, template: x}]}]",
     );
     start_on(store(), spec, vec![Arc::new(Declared(reads, make))])
+}
+
+/// A server whose program reads `prod/app/a`, and whose rule and template read nothing. Each run of the program is counted.
+fn start_counting(store: Arc<MemoryStore>, runs: &Arc<AtomicUsize>) -> Cluster {
+    let runs = runs.clone();
+    let make = move |snapshot: &RegistrationSnapshot| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        let version = snapshot.operator_values.get("prod", "app/a")?;
+        let content = version.map_or("none".into(), |version| version.bytes.clone());
+        Ok(one_file_each(
+            snapshot,
+            &String::from_utf8(content.to_vec())?,
+        ))
+    };
+    let reads = vec!["prod/app/".parse().unwrap()];
+    let spec = spec(
+        "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: p, template: x}]}]",
+    );
+    start_on(store, spec, vec![Arc::new(Declared(reads, make))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarted_server_renders_only_if_a_value_has_changed_that_was_read() {
+    let (store, runs) = (store(), Arc::new(AtomicUsize::new(0)));
+    let ran = || runs.load(Ordering::Relaxed);
+    let cluster = start_counting(store.clone(), &runs);
+    cluster.set("prod/app/a", "1").await;
+    cluster.add("a").await;
+    assert_eq!(cluster.file().await, (1, "1".to_owned()));
+    cluster.set("prod/app/b", "1").await;
+    assert_eq!((cluster.file().await.0, ran()), (1, 1));
+    drop(cluster);
+
+    let cluster = start_counting(store.clone(), &runs);
+    assert_eq!((cluster.file().await.0, ran()), (1, 1), "b was not read");
+    cluster.set("prod/app/b", "2").await;
+    assert_eq!((cluster.file().await.0, ran()), (1, 1));
+    cluster.set("prod/app/a", "2").await;
+    assert_eq!(cluster.file().await, (2, "2".to_owned()));
+    assert_eq!(ran(), 2);
+    drop(cluster);
+
+    // A value changes while no server runs, as if the server had been killed before its render.
+    let deleted = cfgsync_store::ValueChange::Delete {
+        namespace: "prod".parse().unwrap(),
+        key: "app/a".parse().unwrap(),
+        if_version: None,
+    };
+    store.apply(vec![Change::Value(deleted)]).await.unwrap();
+    let cluster = start_counting(store, &runs);
+    assert_eq!(cluster.file().await, (3, "none".to_owned()));
+    assert_eq!(ran(), 3);
 }
 
 fn failure(cluster: &Cluster) -> String {

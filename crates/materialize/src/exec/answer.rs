@@ -50,19 +50,20 @@ struct RawFile {
     secret: bool,
 }
 
-/// Reads what a program printed for `snapshot`. With `secret`, all its files are secret, and neither messages nor errors
-/// contain what it printed.
+/// Reads what a program printed for `snapshot`. With `secret`, all its files are secret. With `hides_output`, neither
+/// messages nor errors contain what it printed.
 pub(super) fn read_answer(
     printed: &[u8],
     snapshot: &RegistrationSnapshot,
     secret: bool,
+    hides_output: bool,
 ) -> Result<MaterializationResult, String> {
     if printed.iter().all(u8::is_ascii_whitespace) {
         return Err("printed nothing; expected a JSON object with `status`".to_owned());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(printed);
     let Mapped(answer): Mapped<RawAnswer> = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| parse_error(&error, printed, secret))?;
+        .map_err(|error| parse_error(&error, printed, hides_output))?;
     deserializer
         .end()
         .map_err(|error| format!("printed more than one JSON document: {error}"))?;
@@ -76,8 +77,8 @@ pub(super) fn read_answer(
             let message = answer
                 .message
                 .unwrap_or_else(|| "no reason given".to_owned());
-            let message = if secret {
-                "the message is not shown because the materializer is secret".to_owned()
+            let message = if hides_output {
+                "the message is not shown because the program knows secrets".to_owned()
             } else {
                 message.chars().take(MESSAGE_MAX_CHARS).collect()
             };
@@ -154,15 +155,15 @@ fn artifact_set(
 fn parse_error(
     error: &serde_path_to_error::Error<serde_json::Error>,
     printed: &[u8],
-    secret: bool,
+    hides_output: bool,
 ) -> String {
     let path = error.path().to_string();
     let inner = error.inner();
-    if secret {
+    if hides_output {
         let (line, column) = (inner.line(), inner.column());
         return format!(
-            "invalid answer at line {line}, column {column}; the text is not shown because the materializer is \
-             secret"
+            "invalid answer at line {line}, column {column}; the text is not shown because the program knows \
+             secrets"
         );
     }
     let field = path.rsplit('.').next().unwrap_or_default();

@@ -18,11 +18,12 @@ struct Input<'a> {
     operator_values: Option<BTreeMap<String, BTreeMap<String, Value>>>,
 }
 
-/// Returns the document for `snapshot`, with the values that match `reads`.
+/// Returns the document for `snapshot`, with the values that match `reads`, and whether one of these is secret.
 pub(super) fn json_of(
     snapshot: &RegistrationSnapshot,
     reads: &[ValuePattern],
-) -> Result<Vec<u8>, String> {
+) -> Result<(Vec<u8>, bool), String> {
+    let mut has_secrets = false;
     let mut namespaces = BTreeMap::<String, BTreeMap<String, Value>>::new();
     for pattern in reads {
         let matching = snapshot.operator_values.matching(pattern);
@@ -31,6 +32,7 @@ pub(super) fn json_of(
             .entry(pattern.namespace().to_string())
             .or_default();
         for (key, version) in matching {
+            has_secrets |= version.is_secret();
             let value =
                 json_value(&version).map_err(|error| format!("{pattern}: {key}: {error}"))?;
             values.insert(key.to_string(), value);
@@ -40,8 +42,9 @@ pub(super) fn json_of(
         snapshot,
         operator_values: (!reads.is_empty()).then_some(namespaces),
     };
-    serde_json::to_vec(&input)
-        .map_err(|error| format!("cannot write the snapshot as JSON: {error}"))
+    let json = serde_json::to_vec(&input)
+        .map_err(|error| format!("cannot write the snapshot as JSON: {error}"))?;
+    Ok((json, has_secrets))
 }
 
 /// Returns a value as JSON. A value whose codec has no structure is an object with its codec and its bytes.
@@ -91,7 +94,7 @@ mod tests {
             once: serde_json::Map::new(),
             operator_values: ValueReader::new(Arc::new(values)).limited_to(&reads),
         };
-        let text = |reads| String::from_utf8(json_of(&snapshot, reads).unwrap()).unwrap();
+        let text = |reads| String::from_utf8(json_of(&snapshot, reads).unwrap().0).unwrap();
         insta::assert_snapshot!(text(&reads), @r#"{"cluster":"devnet","revision":7,"nodes":[],"values":{},"once":{},"operator_values":{"prod":{"app/raw":{"base64":"ew==","codec":"bytes"},"app/timeout":30},"test":{}}}"#);
         insta::assert_snapshot!(text(&[]), @r#"{"cluster":"devnet","revision":7,"nodes":[],"values":{},"once":{}}"#);
     }

@@ -34,6 +34,8 @@ pub(super) struct Run<'a> {
     pub(super) spec: &'a ExecSpec,
     /// The materializer's name, for the log.
     pub(super) name: &'a str,
+    /// Whether the program's standard error is neither logged nor part of its failure.
+    pub(super) hides_output: bool,
     /// Becomes true when the server stops.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -167,8 +169,8 @@ impl Run<'_> {
             }
             let text = String::from_utf8_lossy(&line);
             let text = text.trim_end();
-            // The output of a secret materializer is read and dropped.
-            if text.is_empty() || self.spec.secret {
+            // The output of a program that knows secrets is read and dropped.
+            if text.is_empty() || self.hides_output {
                 continue;
             }
             let text = escape_for_terminal(text);

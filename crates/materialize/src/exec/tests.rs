@@ -1,6 +1,6 @@
 //! Tests with small shell scripts as programs.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use super::*;
 use cfgsync_model::{ArtifactSet, Revision, Seat, SnapshotNode, ValueReader};
@@ -172,6 +172,46 @@ fn error_names_a_program_that_cannot_be_started() {
         reads: vec![],
     });
     insta::assert_snapshot!(exec.materialize(&snapshot(1)).unwrap_err(), @r#"exec ./gone: cannot start /nowhere/gone: No such file or directory (os error 2)"#);
+}
+
+#[test]
+fn output_of_a_program_that_gets_a_secret_value_is_not_shown() {
+    let version = cfgsync_model::ValueVersion {
+        bytes: "\"hunter2\"".into(),
+        codec: "json".parse().unwrap(),
+        value_type: cfgsync_model::ValueType::Secret,
+        version: 1,
+        created_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        updated_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        expires_at: None,
+    };
+    let values = BTreeMap::from([("prod/pw".parse().unwrap(), Arc::new(version))]);
+    let reads: Vec<cfgsync_model::ValuePattern> = vec!["prod/pw".parse().unwrap()];
+    for script in [
+        "cat >&2; exit 3",
+        "cat",
+        r#"printf '{"status":"not_ready","message":"%s"}' "$(tr -d '"')""#,
+    ] {
+        let exec = ExecMaterializer::new(&ExecSpec {
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            program: "/bin/sh".into(),
+            directory: "/".into(),
+            env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+            timeout: LONG_TIMEOUT,
+            secret: false,
+            reads: reads.clone(),
+        });
+        let snapshot = RegistrationSnapshot {
+            operator_values: ValueReader::new(Arc::new(values.clone())).limited_to(&reads),
+            ..snapshot(1)
+        };
+        let shown = match exec.materialize(&snapshot) {
+            Ok(MaterializationResult::NotReady { message }) => message,
+            Ok(MaterializationResult::Ready(_)) => panic!("{script}: it returned no files"),
+            Err(error) => error.to_string(),
+        };
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }
 
 #[test]

@@ -15,15 +15,15 @@ use super::{
         peer_liveness::PendingDelivery,
         rejection::{Rejection, missing, reason_of_refusal},
         reply::{self, Reply, RoutedReply},
-        request_headers::{EntityTags, joiner_id, prefer_wait},
+        request_headers::{EntityTags, joiner_id, known_retry, prefer_wait},
         request_metrics::GaugeGuard,
         state::ServerState,
     },
     small_body,
 };
 use cfgsync_access::Denial;
-use cfgsync_cluster::{AccessKind, Answer, Delivery, HeldSlot};
-use cfgsync_model::{Digest, Identifier, JoinerId, NodeRegistration, Sender};
+use cfgsync_cluster::{AccessKind, Answer, Delivery, Held, HeldSlot};
+use cfgsync_model::{Identifier, JoinerId, NodeRegistration, Sender};
 use cfgsync_wire::{LeaseBody, read_identifier, read_leave, read_registration};
 
 /// `POST /register`.
@@ -175,22 +175,30 @@ pub(in super::super) async fn fetch_tagged(
         preferred = None;
     }
     let until = preferred.map(|wait| Instant::now() + wait.min(server.config.wait_max));
-    let mut known = None;
+    // Only the node itself follows a retry.
+    let retry = known_retry(&context.head.headers).filter(|_| kind == AccessKind::Delivery);
+    let mut held = Held {
+        payload: None,
+        retry,
+    };
     let answer = loop {
         let answer = match until {
-            Some(until) => wait_for(context, kind, sender, &identifier, known, until).await?,
+            Some(until) => wait_for(context, kind, sender, &identifier, held, until).await?,
             None => match sender {
                 Some(sender) => coordinator.answer_as(sender, identifier.as_str()),
                 None => coordinator.answer_for(kind, identifier.as_str()),
             },
         };
         match answer {
-            Answer::Payload(Delivery { payload, .. }) if tags.matches(payload.digest) => {
+            Answer::Payload(Delivery { payload, .. })
+                if tags.matches(payload.digest)
+                    && !coordinator.must_retry(identifier.as_str(), retry) =>
+            {
                 // The client has it. Wait once more for another one, unless that was done or is not wanted.
-                if until.is_none() || known == Some(payload.digest) {
+                if until.is_none() || held.payload == Some(payload.digest) {
                     break Err(payload.digest);
                 }
-                known = Some(payload.digest);
+                held.payload = Some(payload.digest);
                 if kind == AccessKind::Delivery {
                     coordinator.note_follower(&identifier);
                 }
@@ -205,9 +213,14 @@ pub(in super::super) async fn fetch_tagged(
                 Answer::Payload(delivery) => Some(delivery.payload.digest),
                 _ => None,
             };
+            // Before the payload is sent: a later retry then releases the next request.
+            let newest_retry = retry.and_then(|_| coordinator.newest_retry(identifier.as_str()));
             let mut reply = reply_to(context, &identifier, answer, preferred).await?;
             if let Some(digest) = digest {
                 reply::set_etag(&mut reply, digest);
+                if let Some(newest) = newest_retry {
+                    reply::set_retry(&mut reply, newest);
+                }
             }
             Ok(reply)
         }
@@ -256,23 +269,23 @@ fn hold_slot<'a>(
     server.coordinator.hold(kind, identifier, max)
 }
 
-/// Holds the request until there is an answer other than `known`, or until `until`.
+/// Holds the request until there is an answer other than `held`, or until `until`.
 async fn wait_for(
     context: &mut RequestContext,
     kind: AccessKind,
     sender: Option<Sender<'_>>,
     identifier: &Identifier,
-    known: Option<Digest>,
+    held: Held,
     until: Instant,
 ) -> Result<Answer, Rejection> {
     let connection = context.connection().clone();
     let coordinator = &connection.server.coordinator;
     let name = identifier.as_str();
     let answer = if let Some(sender) = sender {
-        let waiting = pin!(coordinator.follow_as(sender, name, known, until));
+        let waiting = pin!(coordinator.follow_as(sender, name, held, until));
         hold(context, waiting).await
     } else {
-        let waiting = pin!(coordinator.wait_for(kind, name, known, until));
+        let waiting = pin!(coordinator.wait_for(kind, name, held, until));
         hold(context, waiting).await
     };
     authorize_again(context, identifier, answer)

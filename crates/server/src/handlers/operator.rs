@@ -80,6 +80,15 @@ pub(in super::super) async fn unban(mut context: Context) -> Routed {
     Ok(reply::accepted().into())
 }
 
+/// `POST /v1/nodes/{id}/retry`.
+pub(in super::super) async fn retry(mut context: Context) -> Routed {
+    let identifier = context.path_identifier()?;
+    context.set_node(&identifier);
+    context.announce().await?;
+    context.server().coordinator.retry(&identifier).await?;
+    Ok(reply::accepted().into())
+}
+
 /// `DELETE /v1/nodes/{id}/override`.
 pub(in super::super) async fn remove_override(mut context: Context) -> Routed {
     let identifier = context.path_identifier()?;
@@ -122,15 +131,6 @@ pub(in super::super) async fn replace(mut context: Context, mut body: Body) -> R
 /// `GET /v1/generations`: newest first, as an array.
 pub(in super::super) async fn generations(context: Context) -> RoutedReply {
     reply::json(&context.server().coordinator.generations()).into()
-}
-
-/// `GET /v1/generations/{n}`.
-pub(in super::super) async fn one_generation(context: Context) -> Routed {
-    let number = context.path_generation()?;
-    match context.server().coordinator.generation(number) {
-        Some(generation) => Ok(reply::json(&generation).into()),
-        None => Err(Rejection::NoGeneration(number)),
-    }
 }
 
 /// `GET /v1/generations/{n}/nodes/{id}/payload`. Secret files are listed; their contents are shown only with

@@ -8,7 +8,7 @@ use super::{
     commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::{Disk, STAGED_SUFFIX, WriteError},
-    entry::{self, SealEntry},
+    entry::{self, ProvenanceEntry, SealEntry},
     error::DirectoryError,
     event_file::{self, EVENTS},
     frame,
@@ -343,7 +343,8 @@ impl FrameBuilder {
                 let newest = self.state.generation().map(Arc::as_ref);
                 let seal = SealEntry::of(&generation, newest, self.history);
                 let unchanged = UnchangedPayloads::between(newest, &generation);
-                let entry = CommitEntry::of_seal(next, seal, &unchanged);
+                let provenance = ProvenanceEntry::of(&generation.provenance);
+                let entry = CommitEntry::of_seal(next, seal, &unchanged, provenance);
                 entry::write(&mut self.commits, &entry);
                 let (state, history) = (&mut self.state, self.history);
                 let sealed = state.seal_with(generation, &unchanged, history, next);

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entry::{FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry, revision},
+    entry::{
+        FailureEntry, FileEntry, NodeEntry, OriginEntry, ProvenanceEntry, SealEntry, revision,
+    },
     error::DecodeError,
     phase_entry::ReportEntry,
     run_entry::RunChangeEntry,
-    scalar_entry::BytesEntry,
+    scalar_entry::{BytesEntry, TimestampEntry},
     value_entry::ValueChangeEntry,
 };
 use crate::{Bounds, Change, SealOutcome, State, StoppedRollout, payload_ages::UnchangedPayloads};
-use cfgsync_model::{Digest, GenerationNumber, Identifier, Revision};
+use cfgsync_model::{Digest, GenerationNumber, Identifier, Provenance, Revision};
+use cfgsync_support::clock::Timestamp;
 
 /// One commit in format 2.
 #[derive(Serialize, Deserialize)]
@@ -31,6 +34,12 @@ enum CommitContent<'a> {
     SealUnchanged(
         #[serde(borrow)] SealEntry<'a>,
         #[serde(borrow)] BytesEntry<'a>,
+    ),
+    /// A seal, the nodes whose payload it leaves as it was, and its provenance.
+    SealFrom(
+        #[serde(borrow)] SealEntry<'a>,
+        #[serde(borrow)] BytesEntry<'a>,
+        #[serde(borrow)] ProvenanceEntry<'a>,
     ),
 }
 
@@ -56,6 +65,8 @@ enum ChangeEntry<'a> {
     Run(#[serde(borrow)] RunChangeEntry<'a>),
     /// The generation whose roll-out is stopped, and the reason.
     StopRollout(u64, Option<&'a str>),
+    /// A delivery with its time.
+    DeliverAt(&'a str, u64, TimestampEntry),
     /// The generation whose roll-out is continued.
     ResumeRollout(u64),
 }
@@ -74,11 +85,13 @@ impl<'a> CommitEntry<'a> {
         revision: Revision,
         seal: SealEntry<'a>,
         unchanged: &'a UnchangedPayloads,
+        provenance: Option<ProvenanceEntry<'a>>,
     ) -> Self {
-        let content = if unchanged.bits.is_empty() {
-            CommitContent::Seal(seal)
-        } else {
-            CommitContent::SealUnchanged(seal, BytesEntry(&unchanged.bits))
+        let bits = BytesEntry(&unchanged.bits);
+        let content = match provenance {
+            Some(provenance) => CommitContent::SealFrom(seal, bits, provenance),
+            None if unchanged.bits.is_empty() => CommitContent::Seal(seal),
+            None => CommitContent::SealUnchanged(seal, bits),
         };
         Self {
             revision: revision.0,
@@ -99,11 +112,22 @@ impl<'a> CommitEntry<'a> {
             CommitContent::Changes(changes) => changes,
             CommitContent::Seal(seal) => {
                 let unchanged = UnchangedPayloads::default();
-                return replay_seal(&seal, &unchanged, state, revision);
+                let provenance = Provenance::default();
+                return replay_seal(&seal, &unchanged, provenance, state, revision);
             }
             CommitContent::SealUnchanged(seal, BytesEntry(bits)) => {
-                let bits = bits.to_vec();
-                return replay_seal(&seal, &UnchangedPayloads { bits }, state, revision);
+                let unchanged = UnchangedPayloads {
+                    bits: bits.to_vec(),
+                };
+                let provenance = Provenance::default();
+                return replay_seal(&seal, &unchanged, provenance, state, revision);
+            }
+            CommitContent::SealFrom(seal, BytesEntry(bits), provenance) => {
+                let unchanged = UnchangedPayloads {
+                    bits: bits.to_vec(),
+                };
+                let provenance = provenance.provenance();
+                return replay_seal(&seal, &unchanged, provenance, state, revision);
             }
         };
         let changes: Result<_, _> = changes.into_iter().map(ChangeEntry::change).collect();
@@ -128,10 +152,12 @@ pub(super) fn replay_changes(
 pub(super) fn replay_seal(
     seal: &SealEntry,
     unchanged: &UnchangedPayloads,
+    provenance: Provenance,
     state: &mut State,
     revision: Revision,
 ) -> Result<(), DecodeError> {
-    let generation = seal.generation(state.generation().map(Arc::as_ref))?;
+    let mut generation = seal.generation(state.generation().map(Arc::as_ref))?;
+    generation.provenance = Arc::new(provenance);
     let (generation, history) = (Arc::new(generation), seal.history as usize);
     match state.seal_with(generation, unchanged, history, revision) {
         Ok(SealOutcome::Won) => Ok(()),
@@ -166,7 +192,14 @@ impl<'a> ChangeEntry<'a> {
             Change::Deliver {
                 identifier,
                 generation,
-            } => Self::Deliver(identifier.as_str(), generation.0),
+                at,
+            } => match at {
+                None => Self::Deliver(identifier.as_str(), generation.0),
+                Some(at) => {
+                    let at = TimestampEntry::of(*at);
+                    Self::DeliverAt(identifier.as_str(), generation.0, at)
+                }
+            },
             Change::Claim {
                 identifier, key, ..
             } => Self::Claim(identifier.as_str(), *key.as_bytes()),
@@ -198,7 +231,10 @@ impl<'a> ChangeEntry<'a> {
             Self::Remove(identifier) => remove(identifier),
             Self::Override(identifier, files) => set_override(identifier, files),
             Self::RemoveOverride(identifier) => remove_override(identifier),
-            Self::Deliver(identifier, number) => deliver(identifier, number),
+            Self::Deliver(identifier, number) => deliver(identifier, number, None),
+            Self::DeliverAt(identifier, number, at) => {
+                deliver(identifier, number, Some(at.timestamp()?))
+            }
             Self::Fail(failure) => failure.failure().map(Change::Fail),
             Self::Reset => Ok(Change::Reset),
             Self::Value(change) => change.change().map(Change::Value),
@@ -248,10 +284,15 @@ pub(super) fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::RemoveOverride(Identifier::recorded(identifier)?))
 }
 
-pub(super) fn deliver(identifier: &str, number: u64) -> Result<Change, DecodeError> {
+pub(super) fn deliver(
+    identifier: &str,
+    number: u64,
+    at: Option<Timestamp>,
+) -> Result<Change, DecodeError> {
     Ok(Change::Deliver {
         identifier: Identifier::recorded(identifier)?,
         generation: GenerationNumber(number),
+        at,
     })
 }
 

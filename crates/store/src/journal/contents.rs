@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
+    NOTES,
     directory::Directory,
     disk::Disk,
     error::DirectoryError,
@@ -78,6 +79,11 @@ impl DirectoryContents {
             snapshot,
             lost_tail: lost_tail.map(|lost| lost.to_string()),
         })
+    }
+
+    /// Returns the file with the notes of servers. It may not exist.
+    pub fn notes_file(&self) -> PathBuf {
+        self.directory.join(NOTES)
     }
 
     /// Computes the digests of all generations again, to check that no byte has changed since the seal. Checks that the

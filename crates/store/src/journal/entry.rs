@@ -15,7 +15,7 @@ use super::{
 use cfgsync_model::{
     ArtifactFile, ArtifactPath, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind,
     Generation, GenerationNumber, Identifier, JoinerId, Metadata, Mode, NodeRegistration, Origin,
-    Revision, Seat,
+    Provenance, Revision, Seat,
 };
 
 /// The highest revision that an entry may have.
@@ -71,6 +71,10 @@ pub(super) struct SealEntry<'a> {
     /// The number of generations that were kept at that time. The files of older ones may have been removed.
     pub(super) history: u32,
 }
+
+/// How a generation came about, as JSON.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ProvenanceEntry<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Serialize, Deserialize)]
 enum FailureKindEntry {
@@ -259,7 +263,20 @@ impl<'a> SealEntry<'a> {
             shared: Arc::default(),
             seats,
             once: Arc::new(once),
+            provenance: Arc::default(),
         })
+    }
+}
+
+impl ProvenanceEntry<'_> {
+    /// Returns the entry of `provenance`. `None` if nothing is known.
+    pub(super) fn of(provenance: &Provenance) -> Option<Self> {
+        (*provenance != Provenance::default()).then(|| Self(json(provenance).into()))
+    }
+
+    /// Returns the provenance. It decides nothing, so one that a newer program wrote in another form counts as unknown.
+    pub(super) fn provenance(&self) -> Provenance {
+        serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
 

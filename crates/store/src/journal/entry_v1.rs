@@ -10,7 +10,7 @@ use super::{
     error::DecodeError,
 };
 use crate::{Change, RejectionReason, State, payload_ages::UnchangedPayloads};
-use cfgsync_model::Revision;
+use cfgsync_model::{Provenance, Revision};
 
 /// One accepted change of format 1, which raised the revision by one.
 #[derive(Deserialize)]
@@ -42,7 +42,9 @@ impl EntryV1<'_> {
             Self::Override(identifier, files) => set_override(identifier, files)?,
             Self::RemoveOverride(identifier) => remove_override(identifier)?,
             Self::Seal(seal) => {
-                return replay_seal(&seal, &UnchangedPayloads::default(), state, revision);
+                let unchanged = UnchangedPayloads::default();
+                let provenance = Provenance::default();
+                return replay_seal(&seal, &unchanged, provenance, state, revision);
             }
             Self::Note(notes) => {
                 for note in notes {
@@ -67,7 +69,7 @@ impl EntryV1<'_> {
 impl NoteEntryV1<'_> {
     fn change(self) -> Result<Change, DecodeError> {
         match self {
-            Self::Delivered(identifier, number) => deliver(identifier, number),
+            Self::Delivered(identifier, number) => deliver(identifier, number, None),
             Self::Failed(failure) => failure.failure().map(Change::Fail),
             Self::Reset => Ok(Change::Reset),
             Self::Claimed(identifier, key) => claim(identifier, key),

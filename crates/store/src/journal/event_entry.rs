@@ -10,10 +10,11 @@ use super::{
     scalar_entry::TimestampEntry,
     value_entry::VersionEntry,
 };
-use crate::EventKind;
+use crate::{Event, EventKind};
 use cfgsync_model::{
     Digest, Fence, GenerationNumber, Identifier, Namespace, Phase, Revision, RunName, ValueKey,
 };
+use cfgsync_support::clock::Timestamp;
 
 /// The encoding of one event, without its revision and its part.
 #[derive(Serialize, Deserialize)]
@@ -48,10 +49,28 @@ pub(super) enum EventEntry<'a> {
     /// The generation and the reason.
     RolloutStopped(u64, Option<&'a str>),
     RolloutResumed(u64),
+    /// Another event, with the time of its change.
+    At(TimestampEntry, #[serde(borrow)] Box<EventEntry<'a>>),
 }
 
 impl<'a> EventEntry<'a> {
-    pub(super) fn of(kind: &'a EventKind) -> Self {
+    pub(super) fn of(event: &'a Event) -> Self {
+        let entry = Self::of_kind(&event.kind);
+        match event.at {
+            Some(at) => Self::At(TimestampEntry::of(at), Box::new(entry)),
+            None => entry,
+        }
+    }
+
+    /// Returns the time of the event, if it has one, and its kind.
+    pub(super) fn timed_kind(self) -> Result<(Option<Timestamp>, EventKind), DecodeError> {
+        match self {
+            Self::At(at, entry) => Ok((Some(at.timestamp()?), entry.kind()?)),
+            entry => Ok((None, entry.kind()?)),
+        }
+    }
+
+    fn of_kind(kind: &'a EventKind) -> Self {
         match kind {
             EventKind::NodeRegistered { registration } => {
                 Self::NodeRegistered(NodeEntry::of(registration))
@@ -127,7 +146,7 @@ impl<'a> EventEntry<'a> {
         }
     }
 
-    pub(super) fn kind(self) -> Result<EventKind, DecodeError> {
+    fn kind(self) -> Result<EventKind, DecodeError> {
         let id = Identifier::recorded;
         Ok(match self {
             Self::NodeRegistered(node) => EventKind::NodeRegistered {
@@ -227,6 +246,10 @@ impl<'a> EventEntry<'a> {
             Self::RolloutResumed(generation) => EventKind::RolloutResumed {
                 generation: GenerationNumber(generation),
             },
+            Self::At(..) => {
+                let what = "an event has two times".to_owned();
+                return Err(DecodeError::Other(what));
+            }
         })
     }
 }

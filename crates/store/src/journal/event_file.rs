@@ -53,9 +53,7 @@ pub(super) fn write(disk: &dyn Disk, instance: Instance, state: &State) -> Resul
         for events in state.events.after(after).into_iter().flatten() {
             let commit = CommitEntry {
                 revision: events[0].revision.0,
-                events: (events.iter())
-                    .map(|event| EventEntry::of(&event.kind))
-                    .collect(),
+                events: (events.iter()).map(EventEntry::of).collect(),
             };
             entry::write(body, &commit);
         }
@@ -124,10 +122,12 @@ fn decode(
         let parts = history.next_part(at)..;
         let events: Result<Vec<Event>, DecodeError> = (commit.events.into_iter().zip(parts))
             .map(|(event, part)| {
+                let (changed_at, kind) = event.timed_kind()?;
                 Ok(Event {
                     revision: at,
                     part,
-                    kind: event.kind()?,
+                    at: changed_at,
+                    kind,
                 })
             })
             .collect();

@@ -113,6 +113,7 @@ fn generation(number: u64, names: &[&str]) -> Arc<Generation> {
         sealed_at: "2026-01-31T12:00:00.000000007Z".parse().unwrap(),
         seats: Arc::new(seats.collect()),
         once: Arc::new(serde_json::from_str(r#"{"cookie":"x","at":1.5}"#).unwrap()),
+        provenance: Arc::default(),
         nodes,
         shared,
     })
@@ -153,6 +154,7 @@ fn written() -> (SimulatedDisk, Arc<State>) {
         at: Timestamp::UNIX_EPOCH,
     };
     let delivered = |name: &str, number| Change::Deliver {
+        at: None,
         identifier: id(name),
         generation: GenerationNumber(number),
     };

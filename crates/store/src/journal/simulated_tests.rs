@@ -119,6 +119,7 @@ pub(super) fn generation(state: &State, salt: u64) -> Arc<Generation> {
         sealed_at: Timestamp::UNIX_EPOCH,
         seats: Arc::new(seats.collect()),
         once: Arc::new(serde_json::from_str(r#"{"cookie":"x"}"#).unwrap()),
+        provenance: Arc::default(),
         nodes,
         shared,
     })
@@ -200,6 +201,7 @@ impl Expected {
     fn deliver(&mut self, journal: &mut Journal, name: &str) -> bool {
         let newest = journal.state.generation();
         let delivered = Change::Deliver {
+            at: None,
             identifier: name.parse().unwrap(),
             generation: newest.map(|newest| newest.number).unwrap_or_default(),
         };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     disk::{Disk, WriteError, replace_file},
-    entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, SealEntry},
+    entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, ProvenanceEntry, SealEntry},
     error::{DecodeError, DirectoryError},
     header::{self, FileKind},
     phase_entry::ReportEntry,
@@ -76,6 +76,8 @@ enum Part<'a> {
     NewestFence(u64, u64),
     /// The generation whose roll-out is stopped, and the reason.
     StoppedRollout(u64, Option<&'a str>),
+    /// How the generation before this part came about.
+    Provenance(#[serde(borrow)] ProvenanceEntry<'a>),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -202,6 +204,9 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         for generation in state.generations.iter() {
             let seal = SealEntry::of(generation, before.map(Arc::as_ref), history);
             part(&Part::Generation(seal));
+            if let Some(provenance) = ProvenanceEntry::of(&generation.provenance) {
+                part(&Part::Provenance(provenance));
+            }
             before = Some(generation);
         }
     })
@@ -274,6 +279,12 @@ impl Part<'_> {
             Self::Generation(seal) => {
                 let generation = seal.generation(state.generation().map(Arc::as_ref))?;
                 Arc::make_mut(&mut state.generations).push_back(Arc::new(generation));
+            }
+            Self::Provenance(provenance) => {
+                let newest = Arc::make_mut(&mut state.generations).back_mut();
+                if let Some(newest) = newest {
+                    Arc::make_mut(newest).provenance = Arc::new(provenance.provenance());
+                }
             }
             Self::Key(identifier, key) => {
                 let key = Digest::from_bytes(key);

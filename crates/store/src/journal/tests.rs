@@ -21,7 +21,11 @@ use crate::{
     SealOutcome, State, StateGuard, Store,
     conformance::{self, values},
 };
-use cfgsync_model::{EventPosition, Generation, Instance, NodeRegistration, Revision};
+use cfgsync_model::{
+    Digest, EventPosition, Generation, GenerationChanges, GenerationNumber, InputChange, Instance,
+    NodeRegistration, Provenance, RenderTime, Revision, SpecSources,
+};
+use cfgsync_support::clock::Timestamp;
 
 fn config(directory: &Path) -> DirectoryConfig {
     DirectoryConfig {
@@ -414,4 +418,57 @@ async fn events_before_a_snapshot_come_back_after_a_restart() {
     drop(journal);
     std::fs::remove_file(&file).unwrap();
     assert_eq!(events(&open()), None);
+}
+
+#[tokio::test]
+async fn provenance_of_a_seal_and_times_of_deliveries_come_back_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || JournalStore::open(&config(directory.path())).unwrap();
+    let provenance = Arc::new(Provenance {
+        render: Some(RenderTime {
+            started_at: Timestamp::UNIX_EPOCH,
+            took_micros: 1500,
+        }),
+        sources: Some(SpecSources::new(Digest::of(b"spec"), [])),
+        changes: Some(GenerationChanges::new(vec![InputChange::SpecChanged], true)),
+        reads: None,
+    });
+    let journal = open();
+    let node = NodeRegistration::new("a", [10, 0, 0, 1]).unwrap();
+    journal.apply(vec![Change::register(node)]).await.unwrap();
+    for number in 1..=2 {
+        let plain = conformance::generation(number, &number.to_string());
+        let generation = Generation {
+            provenance: provenance.clone(),
+            ..Generation::clone(&plain)
+        };
+        journal.seal(Arc::new(generation)).await.unwrap();
+    }
+    let at = Timestamp::from_second(7).unwrap();
+    let deliver = Change::Deliver {
+        identifier: "a".parse().unwrap(),
+        generation: GenerationNumber(2),
+        at: Some(at),
+    };
+    journal.apply(vec![deliver]).await.unwrap();
+    let check = |journal: &JournalStore| {
+        let state = journal.state();
+        let all = state.generations.iter();
+        assert!(all.map(|one| &one.provenance).eq([&provenance; 2]));
+        let mut events = state
+            .events_behind(EventPosition::after(Revision(0)))
+            .unwrap();
+        let delivered = events.find(|event| event.kind.name() == "delivered");
+        assert_eq!(delivered.unwrap().at, Some(at));
+    };
+    drop(journal);
+    let journal = open();
+    check(&journal);
+    for version in 0..6 {
+        let large = values::new_value("large", &"x".repeat(1 << 20), version);
+        journal.apply(values::set(large)).await.unwrap();
+    }
+    drop(journal);
+    assert!(directory.path().join("snapshot").exists());
+    check(&open());
 }

@@ -1,19 +1,23 @@
 //! The functions that read operators' values: `value` and `values_under`.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use minijinja::{
     Error, State, Value,
-    value::{Kwargs, Rest, ValueOrKwargs},
+    value::{Kwargs, Rest, ValueKind, ValueOrKwargs},
 };
 
 use super::lists::require_defined_arguments;
 use crate::{engine_error::invalid_operation, json_value::from_json};
 use cfgsync_codec::{Content, decode};
 use cfgsync_model::{ValueKey, ValueReader, ValueVersion};
+
+/// Shorter texts in a secret value are not hidden in errors, because they occur in other words by chance.
+const SECRET_MIN_BYTES: usize = 4;
 
 /// The results of reads, by namespace and key or prefix.
 type Results<T> = RwLock<BTreeMap<(Box<str>, Box<str>), T>>;
@@ -130,7 +134,31 @@ impl ValueFunctions {
     }
 }
 
+impl ValueFunctions {
+    /// Returns `text` without the contents of the secret values that were read. A template may use them as names, which
+    /// errors show.
+    pub(crate) fn hide_secrets(&self, text: &str) -> String {
+        let mut secrets = vec![];
+        for read in read_lock(&self.keys).values().flatten() {
+            read.add_secrets(&mut secrets);
+        }
+        for read in read_lock(&self.prefixes).values() {
+            read.add_secrets(&mut secrets);
+        }
+        // One may contain another.
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        let hide = |text: String, secret: String| text.replace(&secret, "…");
+        secrets.into_iter().fold(text.to_owned(), hide)
+    }
+}
+
 impl Read {
+    fn add_secrets(&self, secrets: &mut Vec<String>) {
+        if self.secret.is_some() {
+            add_texts(&self.value, secrets);
+        }
+    }
+
     /// Returns the value, unless it is secret and the text may not read secrets.
     fn value_if(self, secrets: SecretValues) -> Result<Value, Error> {
         match self.secret {
@@ -139,6 +167,30 @@ impl Read {
             ))),
             _ => Ok(self.value),
         }
+    }
+}
+
+/// Adds all texts and numbers in `value` that are not too short to be a secret.
+fn add_texts(value: &Value, texts: &mut Vec<String>) {
+    match value.kind() {
+        ValueKind::Seq => value
+            .try_iter()
+            .into_iter()
+            .flatten()
+            .for_each(|item| add_texts(&item, texts)),
+        ValueKind::Map => value
+            .try_iter()
+            .into_iter()
+            .flatten()
+            .filter_map(|key| value.get_item(&key).ok())
+            .for_each(|item| add_texts(&item, texts)),
+        ValueKind::String | ValueKind::Number | ValueKind::Bytes => {
+            let text = value.to_string();
+            if text.len() >= SECRET_MIN_BYTES {
+                texts.push(text);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -282,6 +334,20 @@ mod tests {
             render_in(r#"{{ value("prod", "db/password") }}"#, true).as_deref(),
             Ok("hunter2")
         );
+    }
+
+    #[test]
+    fn errors_hide_secrets_that_are_used_as_names() {
+        for text in [
+            r#"{{ value("prod", value("prod", "db/password")) }}"#,
+            r#"{{ nodes | map(attribute=value("prod", "db/password")) | list }}"#,
+            r#"{{ value("prod", values_under("prod", "db/")["db/password"]) }}"#,
+        ] {
+            let error = render_in(text, true).unwrap_err();
+            assert!(error.contains('…') && !error.contains("hunter2"), "{error}");
+        }
+        let error = render_in(r#"{{ value("prod", "db/password").x.y }}"#, true).unwrap_err();
+        assert!(error.contains("undefined"), "{error}");
     }
 
     #[test]
