@@ -146,6 +146,7 @@ impl<'a> EventEntry<'a> {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "it has one row for each kind")]
     fn kind(self) -> Result<EventKind, DecodeError> {
         let id = Identifier::recorded;
         Ok(match self {

@@ -228,6 +228,7 @@ fn from_body(body: &[u8], instance_of_log: Instance) -> Result<(State, Instance)
 }
 
 impl Part<'_> {
+    #[expect(clippy::too_many_lines, reason = "it has one row for each part")]
     fn add_to(self, state: &mut State, instances: &mut Instances) -> Result<(), DecodeError> {
         match self {
             Self::Head {
