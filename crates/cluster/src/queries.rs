@@ -209,6 +209,13 @@ impl Coordinator {
         self.shared.followers.note(identifier);
     }
 
+    /// Returns the longest time for which a request of a node is held: a third of the lease. A node counts as present while
+    /// its request is held, also if its machine is frozen or unplugged. `None` if the spec has no `lease`.
+    pub fn hold_max(&self) -> Option<Duration> {
+        let lease = self.shared.view.load().pipeline.spec.lease;
+        lease.map(|lease| lease / 3)
+    }
+
     /// Renews the lease of a registered node. Returns the time for which it lasts. `None` if the spec has no `lease`.
     ///
     /// # Errors

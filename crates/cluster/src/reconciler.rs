@@ -245,6 +245,7 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
+        let values_before = self.value_follower.seen();
         let is_rule_value_changed = self
             .value_follower
             .follow(&self.follower.state, &self.pipeline);
@@ -254,6 +255,10 @@ impl Reconciler {
         if !changed.registered.is_empty() {
             // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
             self.attempt.clear_failure();
+        }
+        if values_before != self.value_follower.seen() && self.serving.generation.is_none() {
+            // The render that failed may have ended before it read the value.
+            self.renderer.clear_failure();
         }
         if let Some(served) = &self.serving.generation {
             let sealed = &served.generation.nodes;

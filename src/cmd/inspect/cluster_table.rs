@@ -377,7 +377,12 @@ mod tests {
         );
         assert!(!failed[2].starts_with("failed"), "{failed:?}");
         let marked = text.as_str().matches(" (failed)").count();
-        assert_eq!(marked, 2, "n-0 and n-1 have failed with what they have\n{}", text.as_str());
+        assert_eq!(
+            marked,
+            2,
+            "n-0 and n-1 have failed with what they have\n{}",
+            text.as_str()
+        );
     }
 
     #[test]
