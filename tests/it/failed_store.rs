@@ -12,7 +12,7 @@ use cfgsync_store::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 use crate::support::INSTANCE;
@@ -69,8 +69,10 @@ async fn server_ends_with_the_reason_when_its_store_fails() {
         memory: MemoryStore::new(INSTANCE, 8),
         has_failed: watch::Sender::new(false),
     };
+    let (handle, mut coordinator) = oneshot::channel();
     let server = Service {
         store: Some(Arc::new(store)),
+        handle: Some(handle),
         ..Service::new(spec, listener)
     };
     let (_reload, reloaded) = mpsc::channel(1);
@@ -88,4 +90,9 @@ async fn server_ends_with_the_reason_when_its_store_fails() {
     let ended = serving.await.unwrap();
     let error = ended.map(drop).unwrap_err().to_string();
     assert!(error.contains(REASON), "{error}");
+    // The flight record can still be made, so `serve --record` writes it.
+    let record = coordinator.try_recv().unwrap().record(None).unwrap();
+    assert_eq!(record.message, "not sealed: 0/1");
+    let last = record.moments.last().unwrap();
+    assert_eq!(last.kind, "server_stopped");
 }

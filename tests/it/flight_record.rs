@@ -1,5 +1,7 @@
 //! `inspect record`, `serve --record` and the reasons of `inspect diff`, with real processes.
 
+use std::time::{Duration, Instant};
+
 use cfgsync_wire::{RecordBody, RecordNodeState, RecordOutcome};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -93,7 +95,9 @@ fn server_that_was_killed_while_nodes_waited_leaves_a_record() {
     server.log_until("node-1 registered");
     // The notes are written beside the state, soon after it.
     let notes = sandbox.path().join("state/notes");
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !std::fs::read_to_string(&notes).is_ok_and(|notes| notes.contains("1 of 2")) {
+        assert!(Instant::now() < deadline, "the notes are not written");
         std::thread::yield_now();
     }
     server.signal(Signal::KILL);

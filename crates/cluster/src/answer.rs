@@ -174,7 +174,7 @@ pub enum Refusal {
     #[error("once.{0} has no value yet; the next generation evaluates it")]
     NotDrawn(String),
     /// A report is about a generation that is not sealed.
-    #[error("generation {0} is not sealed; report about a generation that the node has received")]
+    #[error("generation {0} is not sealed; name a generation that the node has received")]
     NotSealed(GenerationNumber),
     /// A report names no generation, and the node has received none.
     #[error("{0} has not received a generation yet, so it cannot report a phase")]

@@ -7,7 +7,10 @@ mod nodes;
 use std::collections::BTreeMap;
 
 use crate::notes::{Note, NoteKind};
-use cfgsync_model::{Failure, Generation, GenerationNumber, Identifier, Instance, Revision};
+use cfgsync_model::{
+    Failure, Generation, GenerationChanges, GenerationNumber, Identifier, InputChange, Instance,
+    Revision,
+};
 use cfgsync_store::{EventKind, PositionedEvent, State};
 use cfgsync_support::clock::Timestamp;
 use cfgsync_wire::{RecordBody, RecordNodeState, RecordOutcome, RecordRender, RefusedEntry};
@@ -170,18 +173,20 @@ impl<'a> Window<'a> {
         generation.map_or(Revision(u64::MAX), |generation| generation.revision)
     }
 
-    /// Returns the time of the first change that led to the generation.
+    /// Returns the time of the first change that led to the generation. Changes that no file shows do not count.
     fn began_at(&self) -> Option<Timestamp> {
-        let is_input = |kind: &EventKind| {
-            kind.is_of_values() || matches!(kind, EventKind::NodeRegistered { .. })
+        let changes = self.generation.and_then(|generation| {
+            let changes = generation.provenance.changes.as_ref();
+            changes.filter(|changes| changes.more == 0)
+        });
+        let led_to_it = |kind: &EventKind| match changes {
+            Some(changes) => is_listed(changes, kind),
+            None => kind.is_of_values() || matches!(kind, EventKind::NodeRegistered { .. }),
         };
-        let inputs = self
+        let mut inputs = self
             .events()
             .take_while(|event| event.revision <= self.inputs());
-        let mut times = inputs
-            .filter(|event| is_input(&event.kind))
-            .filter_map(|event| event.at);
-        let first = times.next();
+        let first = inputs.find_map(|event| event.at.filter(|_| led_to_it(&event.kind)));
         first.or_else(|| {
             let render = self.generation?.provenance.render.as_ref();
             render.map(|render| render.started_at)
@@ -261,6 +266,29 @@ impl<'a> Window<'a> {
             _ => None,
         })
     }
+}
+
+/// Returns whether `changes` has the change of an event.
+fn is_listed(changes: &GenerationChanges, event: &EventKind) -> bool {
+    let is_it = |change: &InputChange| match (change, event) {
+        (
+            InputChange::NodeJoined { identifier } | InputChange::NodeChanged { identifier, .. },
+            EventKind::NodeRegistered { registration },
+        ) => *identifier == registration.identifier,
+        (
+            InputChange::ValueSet { namespace, key, .. },
+            EventKind::ValueSet {
+                namespace: of,
+                key: set,
+                ..
+            },
+        ) => (namespace, key) == (of, set),
+        (InputChange::AliasSet { alias, .. }, EventKind::AliasSet { alias: set, .. }) => {
+            alias == set
+        }
+        _ => false,
+    };
+    changes.changes.iter().any(is_it)
 }
 
 fn render_of(generation: &Generation) -> RecordRender {

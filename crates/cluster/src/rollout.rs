@@ -63,6 +63,8 @@ pub(crate) enum Stopped {
         phase: Phase,
         after: Duration,
     },
+    /// The lease of a node that had not reported the phase has expired.
+    LeaseExpired { node: Identifier },
 }
 
 /// The effect of [`Rollout::advance`].
@@ -237,6 +239,17 @@ impl Rollout {
         stopped.map(ToString::to_string)
     }
 
+    /// Notes that the lease of a node has expired, so that the node is removed. It may have failed with its new files.
+    /// Returns whether that stops the roll-out.
+    pub(crate) fn on_expired(&mut self, node: &Identifier) -> bool {
+        let stops = self.stopped.is_none() && self.in_progress.contains_key(node);
+        if stops {
+            let node = node.clone();
+            self.stopped = Some(Stopped::LeaseExpired { node });
+        }
+        stops
+    }
+
     /// Goes on. Nodes that have failed or are late are no longer waited for.
     pub(crate) fn resume(&mut self, nodes: &impl Nodes, now: Instant) {
         self.stopped = None;
@@ -349,6 +362,7 @@ impl fmt::Display for Stopped {
                     None => Ok(()),
                 }
             }
+            Self::LeaseExpired { node } => write!(f, "the lease of {node} has expired"),
             Self::TimedOut { node, phase, after } => {
                 let after = duration::text(*after);
                 write!(f, "{node} has not reported {phase} within {after}")

@@ -98,8 +98,8 @@ impl State {
             Change::Deliver {
                 identifier,
                 generation,
-                ..
-            } => self.deliver(identifier, generation),
+                at,
+            } => self.deliver(identifier, generation, at),
             Change::Claim {
                 identifier,
                 key,
@@ -221,6 +221,7 @@ impl State {
         self.metadata_total_bytes -= known.metadata_bytes;
         self.registrations.remove(&identifier);
         self.deliveries.remove(&identifier);
+        self.delivery_times.remove(&identifier);
         self.phases.remove(identifier.as_str());
         self.registrations_revision = revision;
         Ok(Effect::Changed(EventKind::NodeRemoved { identifier }))
@@ -246,12 +247,21 @@ impl State {
         Effect::Changed(EventKind::OverrideSet { identifier })
     }
 
-    fn deliver(&mut self, identifier: Identifier, generation: GenerationNumber) -> Effect {
+    fn deliver(
+        &mut self,
+        identifier: Identifier,
+        generation: GenerationNumber,
+        at: Option<Timestamp>,
+    ) -> Effect {
         let is_known = self.deliveries.get(&identifier) == Some(&generation);
         if is_known || !self.registrations.contains_key(&identifier) {
             return Effect::Unchanged(None);
         }
         self.deliveries.insert(identifier.clone(), generation);
+        if let Some(at) = at {
+            let delivery = (generation, at);
+            self.delivery_times.insert(identifier.clone(), delivery);
+        }
         Effect::Changed(EventKind::Delivered {
             identifier,
             generation,

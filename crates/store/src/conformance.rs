@@ -108,9 +108,9 @@ fn remove(name: &str) -> Change {
 
 fn deliver(name: &str, number: u64) -> Change {
     Change::Deliver {
-        at: None,
         identifier: id(name),
         generation: GenerationNumber(number),
+        at: Some(Timestamp::UNIX_EPOCH),
     }
 }
 

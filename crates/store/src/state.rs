@@ -14,6 +14,7 @@ use cfgsync_model::{
     ArtifactSet, Digest, EventPosition, Failure, Generation, GenerationNumber, Identifier,
     NodeRegistration, Origin, Revision,
 };
+use cfgsync_support::clock::Timestamp;
 
 /// The content of a store at one revision. Cloning is cheap, because clones share unchanged data.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,8 @@ pub struct State {
     pub values: Values,
     /// The newest generation that each registered node has received.
     pub deliveries: OrdMap<Identifier, GenerationNumber>,
+    /// The time of the newest delivery to each registered node, with the generation that it received then.
+    pub delivery_times: OrdMap<Identifier, (GenerationNumber, Timestamp)>,
     /// The phases that registered nodes have reported.
     pub phases: Phases,
     /// The programs that one node runs for all.

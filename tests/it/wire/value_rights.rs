@@ -242,8 +242,8 @@ async fn limited_token_sees_only_its_values_among_the_changes() {
             let request = format!("GET /v1/{path}{generation}");
             let reply = call(&server, token, &request, &Value::Null).await.json();
             let changes = &reply["changes"];
-            let changed = changes["changes"].as_array().unwrap().iter();
-            let found = changed.filter_map(|change| change.get("namespace"));
+            let listed = changes["changes"].as_array().unwrap().iter();
+            let found = listed.filter_map(|change| change.get("namespace"));
             assert_eq!(
                 json!(found.collect::<Vec<_>>()),
                 namespaces,

@@ -91,6 +91,7 @@ fn compare(settings: &Settings) -> anyhow::Result<()> {
     for case in chosen {
         eprint!("{:<16}", case.name);
         let start = Instant::now();
+        table.begin(case.name);
         (case.run)(&programs, settings, &mut table).with_context(|| case.name)?;
         eprintln!(" {:>6.1} s", start.elapsed().as_secs_f64());
     }

@@ -31,6 +31,8 @@ impl Bound {
 }
 
 struct Row {
+    /// The case that measures it.
+    case: &'static str,
     what: String,
     cfgsync: String,
     ceiling: String,
@@ -41,10 +43,16 @@ struct Row {
 
 #[derive(Default)]
 pub(crate) struct Table {
+    case: &'static str,
     rows: Vec<Row>,
 }
 
 impl Table {
+    /// Begins the rows of a case.
+    pub(crate) fn begin(&mut self, case: &'static str) {
+        self.case = case;
+    }
+
     /// Adds a row with two measured values and the figure computed from them.
     pub(crate) fn pair(
         &mut self,
@@ -55,6 +63,7 @@ impl Table {
         bound: Bound,
     ) {
         self.rows.push(Row {
+            case: self.case,
             what: what.into(),
             cfgsync: quantity(cfgsync, unit),
             ceiling: quantity(ceiling, unit),
@@ -67,6 +76,7 @@ impl Table {
     /// Adds a row with a value of cfgsync alone, which is also its figure.
     pub(crate) fn single(&mut self, what: impl Into<String>, unit: &str, value: f64, bound: Bound) {
         self.rows.push(Row {
+            case: self.case,
             what: what.into(),
             cfgsync: quantity(value, unit),
             ceiling: "–".to_owned(),
@@ -79,12 +89,13 @@ impl Table {
     pub(crate) fn markdown(&self, pairs: usize, fetches: usize) -> String {
         let mut text = format!(
             "Medians of {pairs} interleaved pairs, {fetches} random fetches each, {} processors.\n\n\
-             | what | cfgsync | ceiling | figure | bound | met |\n\
-             | --- | --- | --- | --- | --- | --- |",
+             | case | what | cfgsync | ceiling | figure | bound | met |\n\
+             | --- | --- | --- | --- | --- | --- | --- |",
             std::thread::available_parallelism().map_or(1, usize::from),
         );
         for row in &self.rows {
             let Row {
+                case,
                 what,
                 cfgsync,
                 ceiling,
@@ -95,7 +106,7 @@ impl Table {
             let bound = bound.text();
             let _ = write!(
                 text,
-                "\n| {what} | {cfgsync} | {ceiling} | {figure} | {bound} | {met} |"
+                "\n| `{case}` | {what} | {cfgsync} | {ceiling} | {figure} | {bound} | {met} |"
             );
         }
         text
@@ -142,6 +153,7 @@ mod tests {
     #[test]
     fn missed_bounds_are_marked() {
         let mut table = Table::default();
+        table.begin("storm");
         table.pair(
             "fetches",
             "/s",
@@ -151,8 +163,10 @@ mod tests {
         );
         table.single("size", "MB", 7.5, Bound::AtMost(10.0));
         let text = table.markdown(5, 10);
-        assert!(text.contains("| fetches | 80000 /s | 100000 /s | 0.800 | ≥ 0.85 | **no** |"));
-        assert!(text.contains("| size | 7.50 MB | – | 7.50 | ≤ 10 | yes |"));
+        assert!(
+            text.contains("| `storm` | fetches | 80000 /s | 100000 /s | 0.800 | ≥ 0.85 | **no** |")
+        );
+        assert!(text.contains("| `storm` | size | 7.50 MB | – | 7.50 | ≤ 10 | yes |"));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct LeaseExpiry {
     next: Option<Instant>,
     /// The lease for which `next` was found. A reload of the spec may change it.
     lease: Duration,
+    /// The nodes that were found since [`LeaseExpiry::take_expired`].
+    expired: Vec<Identifier>,
     running: Option<JoinHandle<Result<(), CommitError>>>,
 }
 
@@ -68,7 +70,7 @@ impl LeaseExpiry {
             }
             Ok(())
         }));
-        for identifier in expired {
+        for identifier in &expired {
             tracing::info!(
                 event = "lease_expired",
                 node = %identifier,
@@ -76,7 +78,13 @@ impl LeaseExpiry {
                 duration::text(lease)
             );
         }
+        self.expired.extend(expired);
         None
+    }
+
+    /// Returns the nodes whose leases have expired since the last call.
+    pub(super) fn take_expired(&mut self) -> Vec<Identifier> {
+        std::mem::take(&mut self.expired)
     }
 
     /// Waits until the running removal ends. Never resolves if none is running.

@@ -311,6 +311,7 @@ impl Reconciler {
 
     /// Hands the generation to the next nodes. Returns the time at which something changes without an event.
     pub(super) fn advance_rollout(&mut self) -> Option<Instant> {
+        let expired = self.lease_expiry.take_expired();
         let rollout = self.rollouts.newest.as_mut()?;
         let was_complete = rollout.is_complete();
         let now = Instant::now();
@@ -324,7 +325,10 @@ impl Reconciler {
             followers_known_at,
         };
         let recorded = self.follower.state.stopped_rollout.as_ref();
-        let is_stop_news = rollout.note_recorded_stop(recorded, &nodes, now);
+        let mut is_stop_news = rollout.note_recorded_stop(recorded, &nodes, now);
+        for node in &expired {
+            is_stop_news |= rollout.on_expired(node);
+        }
         let advanced = rollout.advance(&nodes, now);
         if is_stop_news && rollout.stopped().is_none() {
             self.rollouts.is_stop_logged = false;

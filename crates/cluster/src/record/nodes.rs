@@ -170,7 +170,9 @@ impl Window<'_> {
                     nodes.entry(identifier.clone()).or_default().has_older = true;
                 }
                 EventKind::NodeRemoved { identifier } if event.revision <= self.inputs() => {
-                    nodes.remove(identifier);
+                    if let Some(node) = nodes.get_mut(identifier) {
+                        node.has_older = false;
+                    }
                 }
                 EventKind::PhaseReported {
                     identifier,
@@ -195,6 +197,13 @@ impl Window<'_> {
             };
             let delivered = state.deliveries.get(identifier);
             node.is_delivered |= delivered == Some(&number);
+            match state.delivery_times.get(identifier) {
+                Some((of, at)) if *of == number && node.delivered_at.is_none() => {
+                    node.is_delivered = true;
+                    node.delivered_at = Some(*at);
+                }
+                _ => {}
+            }
             node.has_older |= delivered.is_some_and(|delivered| *delivered < number);
             for (phase, report) in state.phases.of(identifier.as_str()) {
                 let is_known = node.phases.iter().any(|known| known.phase == *phase);

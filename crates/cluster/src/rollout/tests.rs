@@ -181,6 +181,29 @@ async fn newer_generation_does_not_end_the_stop_by_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn node_whose_lease_has_expired_stops_the_roll_out() {
+    let mut first = rollout(AtOnce::Nodes(1), &["a", "b"]);
+    let (mut known, now) = (Known::default(), Instant::now());
+    first.advance(&known, now);
+    assert!(!first.on_expired(&"b".parse().unwrap()));
+    assert_eq!(first.stopped(), None, "b has the older files");
+    assert!(first.on_expired(&"a".parse().unwrap()));
+    known.gone.insert("a");
+    assert!(!first.advance(&known, now).has_handed);
+    assert_eq!(
+        first.stopped().unwrap().to_string(),
+        "the lease of a has expired"
+    );
+    // The removal makes a newer generation.
+    let mut newer = rollout(AtOnce::Nodes(1), &["b"]);
+    newer.replace(&first, |_| true);
+    assert!(!newer.advance(&known, now).has_handed);
+    newer.resume(&known, now);
+    assert!(newer.advance(&known, now).has_handed);
+    assert_eq!(waiting(&newer), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn share_of_the_nodes_is_at_least_one() {
     for (percent, count, expected) in [(25, 8, 2), (25, 3, 1), (1, 5, 1), (100, 3, 3)] {
         let names: Vec<String> = (0..count).map(|at| format!("n-{at}")).collect();

@@ -174,6 +174,8 @@ async fn node_that_keeps_an_older_generation_is_behind_and_has_not_failed() {
     let cluster = start_timed(store(), "ready: {nodes: 1}");
     cluster.add("a").await;
     cluster.files("a").await;
+    // No file shows this value, so it does not lead to the next generation.
+    cluster.set("prod/unread", "1").await;
     pass(2).await;
     cluster.add("b").await;
     cluster.files("b").await;
@@ -202,12 +204,75 @@ async fn history_that_has_lost_the_beginning_says_so() {
         cluster.add(name).await;
         cluster.evaluated(name).await;
     }
-    cluster.files("a").await;
+    for name in ["a", "b", "c"] {
+        cluster.files(name).await;
+    }
     pass(1).await;
     let record = cluster.record(None).unwrap();
     assert!(!record.complete);
-    assert!(
-        named(&record, "b").registered_at.is_some(),
-        "the state has it"
+    // The state has these times.
+    let (a, b) = (named(&record, "a"), named(&record, "b"));
+    assert!(a.delivered_at.is_some() && b.delivered_at.is_some());
+    assert!(b.registered_at.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn overrides_aliases_redraws_and_the_spec_are_among_the_changes() {
+    const FIRST: &str = "
+ready: {nodes: 1}
+once: {cookie: random_hex(4)}
+materializers:
+  - kind: template
+    files: [{path: f, template: '{{ once.cookie }} {{ value(\"prod\", \"old\", default=1) }}'}]
+";
+    let cluster = start_on(store(), spec(FIRST), vec![]);
+    cluster.set("prod/new", "2").await;
+    cluster.add("a").await;
+    cluster.files("a").await;
+    let a: Identifier = "a".parse().unwrap();
+    let (alias, target) = ("old".parse().unwrap(), "new".parse().unwrap());
+    let reasons = async |number: u64| {
+        while number > cluster.generations()[0].number.0 {
+            pass(1).await;
+        }
+        let generation = cluster.generation(GenerationNumber(number)).unwrap();
+        let found = generation.changes.unwrap().changes;
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    cluster.set_alias(alias, target).await.unwrap();
+    assert_eq!(reasons(2).await, ["the alias old stands for new"]);
+    cluster.redraw("cookie".to_owned()).await.unwrap();
+    assert_eq!(
+        reasons(3).await,
+        ["an operator requested another once.cookie"]
     );
+    let files = files_of(&[("f", "mine")]);
+    cluster.replace(a.clone(), files).await.unwrap();
+    assert_eq!(reasons(4).await, ["an operator set the files of a"]);
+    cluster.remove_override(&a).await.unwrap();
+    assert_eq!(reasons(5).await, ["the override of a ended"]);
+    let changed = FIRST.replace("{path: f", "{path: g");
+    cluster.reload(spec(&changed)).await.unwrap();
+    assert_eq!(reasons(6).await, ["the text of the spec changed"]);
+    cluster.delete_alias("old".parse().unwrap()).await.unwrap();
+    assert_eq!(reasons(7).await, ["the alias old was deleted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_left_before_the_seal_is_in_the_record() {
+    let cluster = start_timed(store(), "ready: {nodes: 3}");
+    cluster.add("a").await;
+    cluster.add("b").await;
+    cluster.remove(&"b".parse().unwrap()).await.unwrap();
+    pass(1).await;
+    let record = cluster.record(None).unwrap();
+    assert_eq!(named(&record, "b").state, RecordNodeState::Left);
+    assert!(named(&record, "b").registered_at.is_some());
+    assert!(
+        record
+            .moments
+            .iter()
+            .any(|moment| moment.message == "b left")
+    );
+    assert_eq!(record.missing_more, 2);
 }

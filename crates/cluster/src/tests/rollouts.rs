@@ -45,7 +45,10 @@ impl Cluster {
 
     /// Returns the generations that the nodes get now.
     fn handed(&self) -> [u64; 3] {
-        ["a", "b", "c"].map(|name| number(&received(self.answer(name))))
+        ["a", "b", "c"].map(|name| match self.answer(name) {
+            Answer::NotReady(_) => 0,
+            answer => number(&received(answer)),
+        })
     }
 
     /// Delivers the files that a node gets now, and waits until that is taken into account.
@@ -380,4 +383,28 @@ async fn restarted_server_keeps_the_files_of_all_older_generations() {
     cluster.settled().await;
     let [_, b, c] = cluster.handed();
     assert_eq!([b, c], [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_dies_with_its_new_files_stops_the_roll_out() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}\nlease: 30s").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    for _ in 0..40 {
+        for name in ["b", "c"] {
+            cluster.renew(&name.parse().unwrap()).unwrap();
+        }
+        cluster.settled().await;
+    }
+    let rollout = cluster.rollout();
+    assert_eq!(rollout.state, RolloutState::Stopped);
+    assert_eq!(
+        rollout.reason.as_deref(),
+        Some("the lease of a has expired")
+    );
+    assert_eq!(cluster.handed()[1..], [1, 1]);
+    cluster.resume_rollout().await.unwrap();
+    cluster.settled().await;
+    assert_eq!(cluster.handed()[2], 1);
+    assert!(cluster.handed()[1] > 1);
 }

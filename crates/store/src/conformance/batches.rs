@@ -24,6 +24,7 @@ pub(super) async fn rejected_batch_changes_nothing(store: &impl Store) {
     assert_eq!(after.registrations, before.registrations);
     assert_eq!(after.metadata_total_bytes, before.metadata_total_bytes);
     assert_eq!(after.deliveries, before.deliveries);
+    assert_eq!(after.delivery_times, before.delivery_times);
     assert_eq!(after.keys, before.keys);
     let events = after.events_after(before.revision);
     assert_eq!(events.unwrap().count(), 0);

@@ -142,6 +142,8 @@ pub(super) async fn records_are_not_inputs(store: &impl Store) {
     assert!(state.revision > before.revision);
     assert_eq!(state.inputs, before.inputs);
     assert_eq!(state.deliveries.len(), 1);
+    let times: Vec<_> = state.delivery_times.values().map(|(_, at)| *at).collect();
+    assert_eq!(times, [Timestamp::UNIX_EPOCH]);
     assert_eq!(state.failure.as_ref().unwrap().reason, "no");
     apply(store, vec![Change::Reset, Change::Release(id("a"))]).await;
     let state = store.state();
@@ -290,6 +292,7 @@ pub(super) async fn banned_node_is_removed_and_cannot_register(store: &impl Stor
     {
         let state = store.state();
         assert!(state.registrations.is_empty() && state.deliveries.is_empty());
+        assert!(state.delivery_times.is_empty());
         assert!(state.bans.contains("a") && state.mentions("a"));
         assert_eq!(
             (state.inputs, state.metadata_total_bytes),

@@ -19,6 +19,7 @@ pub(super) fn continued(state: &State, instance: Instance) -> State {
     State {
         generations: Arc::new(VecDeque::from_iter(generations)),
         deliveries: OrdMap::new(),
+        delivery_times: OrdMap::new(),
         phases: Phases::default(),
         runs: state.runs.forgotten(),
         payload_ages: PayloadAges::default(),

@@ -11,6 +11,7 @@ use super::{
     header::{self, FileKind},
     phase_entry::ReportEntry,
     run_entry::RunEntry,
+    scalar_entry::TimestampEntry,
     value_entry::{self, AliasEntry, HistoryEntry},
 };
 use crate::{NodeOverride, State, StoppedRollout, bounds::bytes_of, event_history::EventHistory};
@@ -78,6 +79,8 @@ enum Part<'a> {
     StoppedRollout(u64, Option<&'a str>),
     /// How the generation before this part came about.
     Provenance(#[serde(borrow)] ProvenanceEntry<'a>),
+    /// A node, a generation that it has received, and the time of this delivery.
+    DeliveryTime(&'a str, u64, TimestampEntry),
 }
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
@@ -110,6 +113,7 @@ pub(super) fn read(
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "it writes one part after the other")]
 pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Vec<u8> {
     header::new_file(FileKind::Snapshot, |body| {
         let mut part = |part: &Part| entry::write(body, part);
@@ -153,6 +157,10 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         }
         for (identifier, number) in &state.deliveries {
             part(&Part::Delivered(identifier.as_str(), number.0));
+        }
+        for (identifier, (number, at)) in &state.delivery_times {
+            let at = TimestampEntry::of(*at);
+            part(&Part::DeliveryTime(identifier.as_str(), number.0, at));
         }
         if let Some(failure) = &state.failure {
             part(&Part::Failure(FailureEntry::of(failure)));
@@ -276,17 +284,17 @@ impl Part<'_> {
                     .deliveries
                     .insert(Identifier::recorded(identifier)?, number);
             }
+            Self::DeliveryTime(identifier, number, at) => {
+                let delivery = (GenerationNumber(number), at.timestamp()?);
+                let identifier = Identifier::recorded(identifier)?;
+                state.delivery_times.insert(identifier, delivery);
+            }
             Self::Failure(failure) => state.failure = Some(Arc::new(failure.failure()?)),
             Self::Generation(seal) => {
                 let generation = seal.generation(state.generation().map(Arc::as_ref))?;
                 Arc::make_mut(&mut state.generations).push_back(Arc::new(generation));
             }
-            Self::Provenance(provenance) => {
-                let newest = Arc::make_mut(&mut state.generations).back_mut();
-                if let Some(newest) = newest {
-                    Arc::make_mut(newest).provenance = Arc::new(provenance.provenance());
-                }
-            }
+            Self::Provenance(provenance) => add_provenance(state, &provenance),
             Self::Key(identifier, key) => {
                 let key = Digest::from_bytes(key);
                 state.keys.insert(Identifier::recorded(identifier)?, key);
@@ -335,6 +343,13 @@ impl Part<'_> {
             Self::Continues { instance } => instances.state = Instance::from_bytes(instance),
         }
         Ok(())
+    }
+}
+
+/// Adds the provenance of the newest generation.
+fn add_provenance(state: &mut State, provenance: &ProvenanceEntry) {
+    if let Some(newest) = Arc::make_mut(&mut state.generations).back_mut() {
+        Arc::make_mut(newest).provenance = Arc::new(provenance.provenance());
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 };
 use cfgsync_model::{
     Digest, EventPosition, Generation, GenerationChanges, GenerationNumber, InputChange, Instance,
-    NodeRegistration, Provenance, RenderTime, Revision, SpecSources,
+    NodeRegistration, Provenance, RenderTime, Revision, SealedReads, SpecSources, ValueReader,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -424,6 +424,9 @@ async fn events_before_a_snapshot_come_back_after_a_restart() {
 async fn provenance_of_a_seal_and_times_of_deliveries_come_back_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let open = || JournalStore::open(&config(directory.path())).unwrap();
+    let values = ValueReader::default();
+    values.get("prod", "absent").unwrap();
+    let reads = values.reads();
     let provenance = Arc::new(Provenance {
         render: Some(RenderTime {
             started_at: Timestamp::UNIX_EPOCH,
@@ -431,7 +434,7 @@ async fn provenance_of_a_seal_and_times_of_deliveries_come_back_after_a_restart(
         }),
         sources: Some(SpecSources::new(Digest::of(b"spec"), [])),
         changes: Some(GenerationChanges::new(vec![InputChange::SpecChanged], true)),
-        reads: None,
+        reads: SealedReads::of(&reads),
     });
     let journal = open();
     let node = NodeRegistration::new("a", [10, 0, 0, 1]).unwrap();
