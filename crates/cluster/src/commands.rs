@@ -270,7 +270,12 @@ impl Coordinator {
 
     /// Waits for the generation that includes a change, but not longer than [`REPLACE_WAIT_MAX`].
     async fn sealed_after(&self, commit: &Commit) -> Revision {
-        let revision = commit.revision;
+        self.included(commit.revision).await;
+        commit.revision
+    }
+
+    /// Waits until no work is left for the inputs up to `revision`, but not longer than [`REPLACE_WAIT_MAX`].
+    async fn included(&self, revision: Revision) {
         let is_sealed = self.shared.view.load().served.is_some();
         if is_sealed {
             let mut published = self.shared.published.subscribe();
@@ -278,7 +283,6 @@ impl Coordinator {
             // If the render takes longer or fails, `inspect` shows it.
             let _ = tokio::time::timeout(REPLACE_WAIT_MAX, is_served).await;
         }
-        revision
     }
 
     /// Removes a node on behalf of an operator.
@@ -498,6 +502,9 @@ impl Coordinator {
     /// # Errors
     /// Fails if no roll-out is running or stopped, or if the store does not acknowledge the change.
     pub async fn resume_rollout(&self) -> Result<(), Refusal> {
+        // Files that an operator has just corrected must not be handed out as they were before.
+        let newest_input = self.shared.store.state().inputs;
+        self.included(newest_input).await;
         // A stop counts for the next generation even if all nodes have been handed this one.
         let stopped = self.shared.store.state().stopped_rollout.clone();
         let generation = match stopped {

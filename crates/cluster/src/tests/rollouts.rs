@@ -167,6 +167,29 @@ async fn new_node_does_not_continue_a_stopped_roll_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn resume_waits_for_the_generation_of_the_newest_inputs() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.report_phase("a", "failed", 2).await;
+    let value = crate::NewValue {
+        namespace: "prod".parse().unwrap(),
+        key: "v".parse().unwrap(),
+        bytes: "1".into(),
+        codec: None,
+        secret: false,
+        mode: cfgsync_model::WriteMode::Upsert,
+        if_version: None,
+        ttl: None,
+    };
+    cluster.set_value(value).await.unwrap();
+    cluster.resume_rollout().await.unwrap();
+    assert_eq!(cluster.handed(), [3, 3, 3]);
+    let b = received(cluster.answer("b"));
+    assert_eq!(text(&b, "v"), "1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_by_a_failure_stays_when_the_failed_node_leaves() {
     let cluster = following("{wait_for: healthy, timeout: 1h}").await;
     cluster.set_v("2").await;
