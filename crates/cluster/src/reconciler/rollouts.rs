@@ -374,8 +374,8 @@ impl Reconciler {
         }
         let unknown = (followers_known_at > now).then_some(followers_known_at);
         let unknown = unknown.filter(|_| !was_complete);
-        let recorder = &mut self.rollouts.stop_recorder;
-        let retry = recorder.record_if_due(&self.shared, unrecorded);
+        let stop_recorder = &mut self.rollouts.stop_recorder;
+        let retry = stop_recorder.record_if_due(&self.shared, unrecorded);
         [next_timeout, unknown, retry].into_iter().flatten().min()
     }
 
