@@ -33,7 +33,9 @@ mod journal;
 pub mod conformance;
 
 pub use bounds::{Bounds, CapacityExceeded, PhaseBounds, ValueBounds};
-pub use change::{Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome};
+pub use change::{
+    Change, Commit, CommitError, Rejection, RejectionReason, SealOutcome, StoppedRollout,
+};
 pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{Event, EventKind};
