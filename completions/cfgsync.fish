@@ -621,7 +621,7 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -l all -d 'Wait for all nodes (the default) [env: CFGSYNC_ALL]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l tries -d 'How many nodes may fail before all give up [env: CFGSYNC_TRIES]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l tries -d 'The number of failures after which this node gives up [env: CFGSYNC_TRIES]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l generation -d 'The generation for --per-generation: a number, or `newest` [default: newest] [env: CFGSYNC_GENERATION]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l timeout -d 'How long to wait for another node that runs it; 0 means no limit. The time that CMD takes does not count [env: CFGSYNC_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand run-once" -l forget -d 'Forget a run, so that it is done once more; for operators [env: CFGSYNC_FORGET]' -r

@@ -77,8 +77,9 @@ for n in 1 2 3 4 5; do
     echo "web-$n: $requests requests, none failed since the change"
 done
 
-say "the operator restores the value, and all servers have it again"
+say "the operator restores the value and resumes, and all servers have it again"
 "$CFGSYNC" values set prod/web/workers 4
+"$CFGSYNC" rollout resume
 have_it_again() {
     for n in 1 2 3 4 5; do answers "$n" 4 || return; done
     "$CFGSYNC" rollout status | grep '^generation 4: done'

@@ -21,8 +21,8 @@ const NAMES_MAX: usize = 20;
 /// Show, stop or continue the roll-out of a generation
 ///
 /// With `rollout:` in the spec, nodes that follow changes get a new generation a few at a time. If a node fails or does
-/// not report the phase in time, the roll-out stops there. To go back, restore the value or the spec: that makes the
-/// next generation.
+/// not report the phase in time, the roll-out stops there, until you resume it. To go back, restore the value or the
+/// spec, which makes the next generation, and resume.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit code 3: the roll-out is stopped.
 

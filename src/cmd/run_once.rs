@@ -51,7 +51,7 @@ pub(crate) struct RunOnceArgs {
     /// The name of the run: 1 to 64 of a-z, 0-9, '.', '_' and '-'
     #[arg(value_name = "NAME", required_unless_present_any = ["list", "forget"])]
     name: Option<RunName>,
-    /// How many nodes may fail before all give up
+    /// The number of failures after which this node gives up
     #[arg(
         long,
         env = "CFGSYNC_TRIES",

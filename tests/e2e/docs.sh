@@ -66,10 +66,10 @@ run_plain() {
         cd "$directory"
         PATH=$scratch/bin:$PATH
         CFGSYNC_LISTEN=127.0.0.1:$port
-        CFGSYNC_SERVER=http://127.0.0.1:$port
         CFGSYNC_LISTEN_PORT_FILE=.port
-        CFGSYNC_TIMEOUT=30s
-        export PATH CFGSYNC_LISTEN CFGSYNC_SERVER CFGSYNC_LISTEN_PORT_FILE CFGSYNC_TIMEOUT
+        export PATH CFGSYNC_LISTEN CFGSYNC_LISTEN_PORT_FILE
+        # A block must say itself which server it uses.
+        unset CFGSYNC_SERVER CFGSYNC_TIMEOUT
         # A process group of its own, so that everything which the block leaves behind is ended with it.
         exec setsid sh -c '
             set -eu
@@ -78,7 +78,7 @@ run_plain() {
             if ! grep -q "cfgsync serve" block.sh; then
                 cfgsync serve cluster.yaml >server.log 2>&1 &
                 until [ -s .port ]; do sleep 0.1; done
-                cfgsync join --id node-2 --ip 10.0.0.2 --out-dir node-2
+                cfgsync join --server "http://$CFGSYNC_LISTEN" --id node-2 --ip 10.0.0.2 --out-dir node-2
             fi
             sh -eu ./block.sh'
     ) >"$directory/output" 2>&1 &

@@ -478,6 +478,45 @@ fn one_action_follows_each_change() {
     assert_eq!(receipt(&cluster)["action_pending"], Value::Null);
 }
 
+#[test]
+fn first_delivery_with_a_new_receipt_does_the_action() {
+    let cluster = Cluster::new("one");
+    let node = cluster.follow(&[]);
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 143);
+    // The files are in place, but nothing says whether an action was done for them.
+    let mut node = cluster.start(&["--on-change", "true", "--receipt", "receipt"]);
+    node.log_until("--on-change is done");
+    node.signal(Signal::TERM);
+    assert_eq!(node.end().0, 143);
+    assert_eq!(receipt(&cluster)["action_pending"], Value::Null);
+}
+
+#[test]
+fn programs_of_join_do_not_get_its_settings() {
+    let cluster = Cluster::new("one");
+    let print = "env | grep -E '^CFGSYNC_(TIMEOUT|OUTPUT|WATCH|RECEIPT)=' >settings; echo done >>settings; sleep 1000";
+    let mut command = cluster
+        .sandbox
+        .command(&join(&cluster.server.url, "node-1"));
+    command.args(["--on-change", "env >hook", "--", "sh", "-c", print]);
+    for (name, value) in [
+        ("TIMEOUT", "20s"),
+        ("WATCH", "true"),
+        ("RECEIPT", "receipt"),
+    ] {
+        command.env(format!("CFGSYNC_{name}"), value);
+    }
+    let mut node = Process::start(command);
+    node.log_until("following the cluster");
+    cluster.change("two");
+    node.log_until("--on-change is done");
+    assert_eq!(cluster.sandbox.read("settings"), "done\n");
+    let hook = cluster.sandbox.read("hook");
+    assert!(hook.contains("CFGSYNC_ID=node-1\n"), "{hook}");
+    assert!(!hook.contains("CFGSYNC_TIMEOUT"), "{hook}");
+}
+
 /// `kill -9` between the commit and the action.
 #[test]
 fn action_that_a_killed_join_owes_is_done_at_the_next_start() {

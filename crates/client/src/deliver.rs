@@ -279,7 +279,8 @@ impl DeliveryOptions {
         let mut stale = Vec::new();
         let mut unread_receipt = None;
         let mut receipt_place = None;
-        let mut was_pending = false;
+        // Without an earlier receipt, nothing says whether an earlier process has done the action.
+        let mut was_pending = true;
         if let Some(path) = &self.receipt {
             let target = Target::from_path(path).expect("checked when it was set");
             let place = transaction.open(&target)?;

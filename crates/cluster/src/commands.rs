@@ -18,6 +18,7 @@ use cfgsync_model::{
 use cfgsync_spec::{OnConflict, Spec};
 use cfgsync_store::{
     CapacityExceeded, Change, Commit, CommitError, Rejection, RejectionReason, RunRejection, State,
+    StoppedRollout,
 };
 use cfgsync_support::nearest::did_you_mean_suffix;
 use cfgsync_wire::{LeaveBody, RefusedEntry, RolloutState};
@@ -270,7 +271,12 @@ impl Coordinator {
 
     /// Waits for the generation that includes a change, but not longer than [`REPLACE_WAIT_MAX`].
     async fn sealed_after(&self, commit: &Commit) -> Revision {
-        let revision = commit.revision;
+        self.included(commit.revision).await;
+        commit.revision
+    }
+
+    /// Waits until no work is left for the inputs up to `revision`, but not longer than [`REPLACE_WAIT_MAX`].
+    async fn included(&self, revision: Revision) {
         let is_sealed = self.shared.view.load().served.is_some();
         if is_sealed {
             let mut published = self.shared.published.subscribe();
@@ -278,7 +284,6 @@ impl Coordinator {
             // If the render takes longer or fails, `inspect` shows it.
             let _ = tokio::time::timeout(REPLACE_WAIT_MAX, is_served).await;
         }
-        revision
     }
 
     /// Removes a node on behalf of an operator.
@@ -485,12 +490,11 @@ impl Coordinator {
     /// Fails if no roll-out is running, or if the store does not acknowledge the stop.
     pub async fn stop_rollout(&self) -> Result<(), Refusal> {
         let generation = self.running_rollout()?;
-        let is_stopped = true;
-        let change = Change::StopRollout {
+        let stopped = StoppedRollout {
             generation,
-            is_stopped,
+            reason: None,
         };
-        self.apply(vec![change]).await?;
+        self.apply(vec![Change::StopRollout(stopped)]).await?;
         self.command(Command::Publish).await;
         Ok(())
     }
@@ -500,15 +504,17 @@ impl Coordinator {
     /// # Errors
     /// Fails if no roll-out is running or stopped, or if the store does not acknowledge the change.
     pub async fn resume_rollout(&self) -> Result<(), Refusal> {
+        // Files that an operator has just corrected must not be handed out as they were before.
+        let newest_input = self.shared.store.state().inputs;
+        self.included(newest_input).await;
         // A stop counts for the next generation even if all nodes have been handed this one.
-        let stopped = self.shared.store.state().stopped_rollout;
-        let generation = stopped.map_or_else(|| self.running_rollout(), Ok)?;
-        let is_stopped = false;
-        let change = Change::StopRollout {
-            generation,
-            is_stopped,
+        let stopped = self.shared.store.state().stopped_rollout.clone();
+        let generation = match stopped {
+            Some(stopped) => stopped.generation,
+            None => self.running_rollout()?,
         };
-        self.apply(vec![change]).await?;
+        self.apply(vec![Change::ResumeRollout { generation }])
+            .await?;
         self.command(Command::ResumeRollout).await;
         Ok(())
     }

@@ -82,6 +82,7 @@ pub struct EventBatch {
 enum ResetReason {
     UnknownId,
     OtherInstance,
+    Ahead,
     History,
     Notices,
 }
@@ -91,6 +92,7 @@ impl ResetReason {
         match self {
             Self::UnknownId => "unknown_id",
             Self::OtherInstance => "other_instance",
+            Self::Ahead => "ahead",
             Self::History => "history",
             Self::Notices => "notices",
         }
@@ -100,6 +102,9 @@ impl ResetReason {
         match self {
             Self::UnknownId => "the id is not one of this service",
             Self::OtherInstance => "the id is one of another instance of the store",
+            Self::Ahead => {
+                "the id is newer than the state of the server, which may come from an older copy"
+            }
             Self::History => {
                 "the history of events does not reach back to the position of the watcher"
             }
@@ -180,13 +185,17 @@ impl Coordinator {
     pub fn watch(&self, filter: EventFilter, start: WatchStart) -> EventReader {
         let shared = self.shared.clone();
         let changes = shared.store.follow();
-        let now = EventPosition::after(shared.store.state().revision);
+        let revision = shared.store.state().revision;
+        let now = EventPosition::after(revision);
         let (at, reset) = match start {
             WatchStart::Now => (now, None),
             WatchStart::Oldest => (shared.store.state().oldest_event_position(), None),
             WatchStart::UnknownId => (now, Some(ResetReason::UnknownId)),
             WatchStart::After(id) if id.instance != shared.store.instance() => {
                 (now, Some(ResetReason::OtherInstance))
+            }
+            WatchStart::After(id) if id.position.revision > revision => {
+                (now, Some(ResetReason::Ahead))
             }
             WatchStart::After(id) => (id.position, None),
         };

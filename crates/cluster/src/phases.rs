@@ -91,7 +91,7 @@ impl Coordinator {
         if !state.registrations.contains_key(&identifier) {
             return Err(Refusal::Unregistered(identifier));
         }
-        let served = view.served_to(identifier.as_str());
+        let served = view.served_to(&state, identifier.as_str());
         let served = served.filter(|served| served.was_delivered(identifier.as_str()));
         let received = || {
             let recorded = state.deliveries.get(&identifier).copied();

@@ -142,7 +142,7 @@ impl Coordinator {
         state: &State,
         identifier: &str,
     ) -> Result<(&'a ServedGeneration, &'a Identifier, &'a ServedPayload), Answer> {
-        let served = view.served_to(identifier).map(Arc::as_ref);
+        let served = view.served_to(state, identifier).map(Arc::as_ref);
         let found = served.and_then(|served| {
             let (identifier, payload) = served.payload(identifier)?;
             Some((served, identifier, payload))
@@ -167,7 +167,8 @@ impl Coordinator {
     /// Notes that a payload is about to be sent. Returns whether this server sends it to `identifier` for the first time.
     pub fn begin_delivery(&self, identifier: &Identifier, generation: GenerationNumber) -> bool {
         let view = self.shared.view.load();
-        let payload = served_payload(&view, identifier, generation);
+        let state = self.shared.store.state();
+        let payload = served_payload(&view, &state, identifier, generation);
         payload.is_some_and(ServedPayload::begin)
     }
 
@@ -176,13 +177,14 @@ impl Coordinator {
     pub fn complete_delivery(&self, identifier: Identifier, generation: GenerationNumber) {
         self.shared.leases.on_delivered(identifier.as_str());
         let view = self.shared.view.load();
-        let is_news = if let Some(payload) = served_payload(&view, &identifier, generation) {
+        let state = self.shared.store.state();
+        let payload = served_payload(&view, &state, &identifier, generation);
+        let is_news = if let Some(payload) = payload {
             payload.mark_delivered()
         } else {
             // The next generation was published meanwhile. The node may have received it already.
-            let state = self.shared.store.state();
             let recorded = state.deliveries.get(&identifier);
-            let served = view.served_to(identifier.as_str());
+            let served = view.served_to(&state, identifier.as_str());
             !served.is_some_and(|served| served.was_delivered(identifier.as_str()))
                 && recorded.is_none_or(|recorded| *recorded < generation)
         };
@@ -205,6 +207,13 @@ impl Coordinator {
     pub fn note_follower(&self, identifier: &Identifier) {
         self.shared.leases.on_renewed(identifier.as_str());
         self.shared.followers.note(identifier);
+    }
+
+    /// Returns the longest time for which a request of a node is held: a third of the lease. A node counts as present while
+    /// its request is held, also if its machine is frozen or unplugged. `None` if the spec has no `lease`.
+    pub fn hold_max(&self) -> Option<Duration> {
+        let lease = self.shared.view.load().pipeline.spec.lease;
+        lease.map(|lease| lease / 3)
     }
 
     /// Renews the lease of a registered node. Returns the time for which it lasts. `None` if the spec has no `lease`.
@@ -345,10 +354,11 @@ impl Coordinator {
 /// Returns the payload of `identifier`, if `generation` is the served one.
 fn served_payload<'v>(
     view: &'v View,
+    state: &State,
     identifier: &Identifier,
     generation: GenerationNumber,
 ) -> Option<&'v ServedPayload> {
-    let served = view.served_to(identifier.as_str())?;
+    let served = view.served_to(state, identifier.as_str())?;
     let (_, payload) = served.payload(identifier.as_str())?;
     (served.generation.number == generation).then_some(payload)
 }

@@ -18,6 +18,7 @@ mod adopter;
 mod expiry;
 mod lease_expiry;
 mod recorder;
+mod stop_recorder;
 mod note_writer;
 mod rollouts;
 mod turn;
@@ -242,6 +243,7 @@ impl Reconciler {
                 () = self.expiry.deleted() => {}
                 () = self.lease_expiry.removed() => {}
                 () = self.turn.changed() => {}
+                () = self.rollouts.stop_recorder.recorded(&self.shared) => {}
                 () = refusals_changed(&self.shared, next_evaluation) => {}
                 () = sleep_until(wake_at.0) => {}
             }
@@ -253,6 +255,7 @@ impl Reconciler {
     fn follow(&mut self) -> Vec<Arc<NodeRegistration>> {
         let now = Instant::now();
         let changed = self.follower.follow(&*self.shared.store);
+        let values_before = self.value_follower.seen();
         let is_rule_value_changed = self
             .value_follower
             .follow(&self.follower.state, &self.pipeline);
@@ -265,6 +268,10 @@ impl Reconciler {
         if !changed.registered.is_empty() {
             // A node that registered while the attempt was failing has not begun the next attempt, so begin it here.
             self.attempt.clear_failure();
+        }
+        if values_before != self.value_follower.seen() && self.serving.generation.is_none() {
+            // The render that failed may have ended before it read the value.
+            self.renderer.clear_failure();
         }
         if let Some(served) = &self.serving.generation {
             let sealed = &served.generation.nodes;
@@ -551,7 +558,12 @@ impl Reconciler {
 
     /// Serves `served` and ends the attempt. Returns `false`, and changes nothing, if a newer one is already served.
     fn serve(&mut self, served: ServedGeneration) -> bool {
-        let previous = self.serving.generation.clone();
+        let up_to = self.serving.up_to();
+        let previous = self
+            .serving
+            .generation
+            .clone()
+            .map(|previous| (previous, up_to));
         let is_newer = self.serving.serve(served);
         if is_newer {
             let registrations = &self.follower.state.registrations;

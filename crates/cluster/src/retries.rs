@@ -45,7 +45,7 @@ impl Coordinator {
             return Err(Refusal::NotFollowing(identifier.clone()));
         }
         let nothing = || Refusal::NothingRefused(identifier.clone());
-        let served = view.served_to(name).ok_or_else(nothing)?;
+        let served = view.served_to(&state, name).ok_or_else(nothing)?;
         let generation = served.generation.number;
         let failed = state.phases.get(name, Phase::FAILED);
         let failed = failed.filter(|it| state.carried(name, it.generation) >= generation);
@@ -72,8 +72,9 @@ impl Coordinator {
     /// Returns the revision of the newest retry of the payload that the node gets now.
     pub fn newest_retry(&self, identifier: &str) -> Option<Revision> {
         let view = self.shared.view.load();
-        let generation = view.served_to(identifier)?.generation.number;
-        retry_of(&self.shared.store.state(), identifier, generation)
+        let state = self.shared.store.state();
+        let generation = view.served_to(&state, identifier)?.generation.number;
+        retry_of(&state, identifier, generation)
     }
 
     /// Whether a node that knows the retry `known` must try the payload again that it has refused.

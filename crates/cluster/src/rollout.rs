@@ -11,8 +11,9 @@ use std::{
 use imbl::OrdMap;
 use tokio::time::Instant;
 
-use cfgsync_model::{GenerationNumber, Identifier, Phase};
+use cfgsync_model::{GenerationNumber, Identifier, Phase, Revision};
 use cfgsync_spec::RolloutRule;
+use cfgsync_store::{State, StoppedRollout};
 use cfgsync_support::duration;
 
 /// The roll-out of one generation.
@@ -22,8 +23,8 @@ pub(crate) struct Rollout {
     rule: RolloutRule,
     /// The nodes that still have an older generation, in the order of their seats.
     queue: VecDeque<Identifier>,
-    /// The generation that each of these nodes has.
-    held_back: OrdMap<Identifier, GenerationNumber>,
+    /// The files that each of these nodes has.
+    held_back: OrdMap<Identifier, Handed>,
     /// The nodes that were handed the generation and have not reported the phase, with the time at which they got it.
     in_progress: BTreeMap<Identifier, Instant>,
     /// The number of nodes that have reported the phase.
@@ -31,6 +32,17 @@ pub(crate) struct Rollout {
     /// Nodes that were not waited for, because they do not follow changes.
     skipped: Vec<Identifier>,
     stopped: Option<Stopped>,
+    /// Whether the store has recorded the stop.
+    is_stop_recorded: bool,
+}
+
+/// The files that a node was handed last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handed {
+    /// Their generation.
+    pub(crate) generation: GenerationNumber,
+    /// They include registrations up to this revision.
+    pub(crate) up_to: Revision,
 }
 
 /// The reason why a roll-out does not go on.
@@ -38,6 +50,8 @@ pub(crate) struct Rollout {
 pub(crate) enum Stopped {
     /// An operator has stopped it.
     Operator,
+    /// It was stopped before, for this reason: by another server, or before this one was started.
+    Before(String),
     /// A node has reported that it failed.
     Failed {
         node: Identifier,
@@ -78,6 +92,9 @@ pub(crate) trait Nodes {
     /// Returns whether the node is registered.
     fn is_member(&self, identifier: &Identifier) -> bool;
 
+    /// Returns whether the files include the registration of the node.
+    fn is_included(&self, identifier: &Identifier, files: Handed) -> bool;
+
     /// Returns whether the node follows changes. `None` if that is not known yet.
     fn follows(&self, identifier: &Identifier) -> Option<bool>;
 
@@ -85,13 +102,21 @@ pub(crate) trait Nodes {
     fn reported(&self, identifier: &Identifier) -> Reported;
 }
 
+impl Handed {
+    /// Returns whether the files include the registration of the node. They do for a node that is not registered.
+    pub(crate) fn includes(self, state: &State, identifier: &str) -> bool {
+        let registered = state.registrations.get(identifier);
+        registered.is_none_or(|registered| registered.revision <= self.up_to)
+    }
+}
+
 impl Rollout {
     /// Begins the roll-out of `generation`. `older` has the nodes that have an older generation with other files, in the
-    /// order of their seats, and its number. All other nodes get the new generation at once.
+    /// order of their seats, and these files. All other nodes get the new generation at once.
     pub(crate) fn new(
         generation: GenerationNumber,
         rule: RolloutRule,
-        older: Vec<(Identifier, GenerationNumber)>,
+        older: Vec<(Identifier, Handed)>,
     ) -> Self {
         Self {
             generation,
@@ -105,12 +130,19 @@ impl Rollout {
             done: 0,
             skipped: Vec::new(),
             stopped: None,
+            is_stop_recorded: false,
         }
     }
 
-    /// Takes the place of `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have
-    /// not reported are still waited for. Those that get other files now get them first.
-    pub(crate) fn replace(&mut self, replaced: &Self) {
+    /// Replaces `replaced`, so that no more nodes than allowed are between two generations. Its nodes that have not
+    /// reported are still waited for. Those that get other files now get them first. A stop stays. A node that was not
+    /// waited for is listed still if `is_behind`, which says that it has not received the newest files.
+    pub(crate) fn replace(&mut self, replaced: &Self, is_behind: impl Fn(&Identifier) -> bool) {
+        self.stopped.clone_from(&replaced.stopped);
+        self.is_stop_recorded = replaced.is_stop_recorded;
+        let skipped = replaced.skipped.iter();
+        let listed = skipped.filter(|node| !self.held_back.contains_key(*node) && is_behind(node));
+        self.skipped.extend(listed.cloned());
         let is_waited_for = |node: &Identifier| replaced.in_progress.contains_key(node);
         let queue = std::mem::take(&mut self.queue).into_iter();
         let (first, rest): (VecDeque<_>, VecDeque<_>) = queue.partition(is_waited_for);
@@ -119,12 +151,6 @@ impl Rollout {
             if !self.held_back.contains_key(node) {
                 self.in_progress.insert(node.clone(), *handed);
             }
-        }
-        if let Some(Stopped::LeaseExpired { .. }) = &replaced.stopped
-            && !replaced.is_complete()
-        {
-            // The removal of the node has made this generation, whose files may fail like those before.
-            self.stopped.clone_from(&replaced.stopped);
         }
     }
 
@@ -138,8 +164,8 @@ impl Rollout {
         self.queue.iter()
     }
 
-    /// Returns the nodes that still get an older generation, with its number.
-    pub(crate) fn held_back(&self) -> &OrdMap<Identifier, GenerationNumber> {
+    /// Returns the nodes that still get an older generation, with these files.
+    pub(crate) fn held_back(&self) -> &OrdMap<Identifier, Handed> {
         &self.held_back
     }
 
@@ -183,24 +209,40 @@ impl Rollout {
         self.in_progress.extend(handed);
     }
 
-    /// Notes whether an operator has stopped the roll-out. Then no further node is handed the generation. Returns whether
-    /// that is news.
-    pub(crate) fn set_stopped(&mut self, is_stopped: bool) -> bool {
-        let before = self.stopped.clone();
-        if is_stopped {
-            self.stopped.get_or_insert(Stopped::Operator);
-        } else if before == Some(Stopped::Operator) {
-            self.stopped = None;
-        }
-        before != self.stopped
+    /// Takes the recorded stop into account. While there is one, no further node is handed the generation. If there is none
+    /// any more, an operator has resumed. Returns whether that is news.
+    pub(crate) fn note_recorded_stop(
+        &mut self,
+        recorded: Option<&StoppedRollout>,
+        nodes: &impl Nodes,
+        now: Instant,
+    ) -> bool {
+        let Some(recorded) = recorded else {
+            let is_resumed = self.is_stop_recorded;
+            if is_resumed {
+                self.resume(nodes, now);
+            }
+            return is_resumed;
+        };
+        self.is_stop_recorded = true;
+        let is_news = self.stopped.is_none();
+        self.stopped.get_or_insert_with(|| match &recorded.reason {
+            Some(reason) => Stopped::Before(reason.to_string()),
+            None => Stopped::Operator,
+        });
+        is_news
+    }
+
+    /// Returns the reason of a stop that is not recorded yet.
+    pub(crate) fn unrecorded_stop(&self) -> Option<String> {
+        let stopped = self.stopped.as_ref().filter(|_| !self.is_stop_recorded);
+        stopped.map(ToString::to_string)
     }
 
     /// Notes that the lease of a node has expired, so that the node is removed. It may have failed with its new files.
-    /// Returns whether that stops the roll-out. It is then stopped for this reason, because the report of a node that is
-    /// removed is deleted.
+    /// Returns whether that stops the roll-out.
     pub(crate) fn on_expired(&mut self, node: &Identifier) -> bool {
-        let by_operator = self.stopped == Some(Stopped::Operator);
-        let stops = !by_operator && self.in_progress.contains_key(node);
+        let stops = self.stopped.is_none() && self.in_progress.contains_key(node);
         if stops {
             let node = node.clone();
             self.stopped = Some(Stopped::LeaseExpired { node });
@@ -211,6 +253,7 @@ impl Rollout {
     /// Goes on. Nodes that have failed or are late are no longer waited for.
     pub(crate) fn resume(&mut self, nodes: &impl Nodes, now: Instant) {
         self.stopped = None;
+        self.is_stop_recorded = false;
         let timeout = self.rule.timeout;
         let (skipped, in_progress) =
             std::mem::take(&mut self.in_progress)
@@ -227,7 +270,7 @@ impl Rollout {
     /// Takes the reports of the nodes into account and hands the generation to the next nodes.
     pub(crate) fn advance(&mut self, nodes: &impl Nodes, now: Instant) -> Advanced {
         let has_reports = self.take_reports(nodes, now);
-        let mut has_handed = false;
+        let mut has_handed = self.release_changed(nodes);
         while self.stopped.is_none() && self.in_progress.len() < self.at_once() {
             let Some(next) = self.queue.front() else {
                 break;
@@ -253,6 +296,21 @@ impl Rollout {
             has_handed,
             has_changed: has_handed || has_reports,
         }
+    }
+
+    /// Hands the generation to nodes that have registered with other facts. Returns whether there were any.
+    fn release_changed(&mut self, nodes: &impl Nodes) -> bool {
+        let before = self.held_back.len();
+        let held_back = &mut self.held_back;
+        self.queue.retain(|node| {
+            let handed = held_back.get(node);
+            let is_kept = handed.is_some_and(|handed| nodes.is_included(node, *handed));
+            if !is_kept {
+                held_back.remove(node);
+            }
+            is_kept
+        });
+        before != self.held_back.len()
     }
 
     /// Returns whether a report, a removal or a timeout has changed something.
@@ -296,6 +354,7 @@ impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator => f.write_str("an operator has stopped it"),
+            Self::Before(reason) => f.write_str(reason),
             Self::Failed { node, reason } => {
                 write!(f, "{node} failed")?;
                 match reason {

@@ -17,6 +17,7 @@ use crate::{
     attempt_failure::AttemptFailure,
     readiness::ReadinessTracker,
     render::Pipeline,
+    rollout::Handed,
 };
 use cfgsync_model::{
     Failure, Generation, GenerationNumber, Identifier, Instance, Progress, Revision, Unmet,
@@ -92,8 +93,8 @@ pub(crate) struct ServedPayload {
 /// The nodes that do not get the served generation yet.
 #[derive(Clone, Default)]
 pub(crate) struct HeldBack {
-    /// The generation that each of them gets.
-    pub(crate) nodes: OrdMap<Identifier, GenerationNumber>,
+    /// The files that each of them gets.
+    pub(crate) nodes: OrdMap<Identifier, Handed>,
     /// These generations.
     pub(crate) generations: Arc<BTreeMap<GenerationNumber, Arc<ServedGeneration>>>,
 }
@@ -136,10 +137,16 @@ impl View {
         }
     }
 
-    /// Returns the generation that a node gets.
-    pub(crate) fn served_to(&self, identifier: &str) -> Option<&Arc<ServedGeneration>> {
-        let held_back = self.held_back.nodes.get(identifier);
-        let older = held_back.and_then(|number| self.held_back.generations.get(number));
+    /// Returns the generation that a node gets. A node that has registered since it was handed an older one gets the
+    /// served one.
+    pub(crate) fn served_to(
+        &self,
+        state: &State,
+        identifier: &str,
+    ) -> Option<&Arc<ServedGeneration>> {
+        let handed = self.held_back.nodes.get(identifier);
+        let handed = handed.filter(|handed| handed.includes(state, identifier));
+        let older = handed.and_then(|handed| self.held_back.generations.get(&handed.generation));
         older.or(self.served.as_ref())
     }
 

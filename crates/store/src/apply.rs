@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Bounds, CapacityExceeded, Change, Commit, NewReport, NodeOverride, RegisteredNode, Rejection,
-    RejectionReason, SealCondition, SealOutcome, State,
+    RejectionReason, SealCondition, SealOutcome, State, StoppedRollout,
     bounds::bytes_of,
     event::{Event, EventKind},
     payload_ages::UnchangedPayloads,
@@ -132,10 +132,8 @@ impl State {
                 Some(event) => Effect::Changed(event),
                 None => Effect::Unchanged(None),
             },
-            Change::StopRollout {
-                generation,
-                is_stopped,
-            } => self.stop_rollout(generation, is_stopped),
+            Change::StopRollout(stopped) => self.stop_rollout(stopped),
+            Change::ResumeRollout { generation } => self.resume_rollout(generation),
             Change::Ban { identifier, within } => {
                 let effect = self.ban(&identifier, within)?;
                 // A banned node is not registered, so the removal cannot be without a ban.
@@ -323,16 +321,22 @@ impl State {
         Effect::Changed(EventKind::GenerationConfirmed { generation, inputs })
     }
 
-    fn stop_rollout(&mut self, generation: GenerationNumber, is_stopped: bool) -> Effect {
-        if self.stopped_rollout.is_some() == is_stopped {
+    fn stop_rollout(&mut self, stopped: StoppedRollout) -> Effect {
+        if self.stopped_rollout.is_some() {
             return Effect::Unchanged(None);
         }
-        self.stopped_rollout = is_stopped.then_some(generation);
-        Effect::Changed(if is_stopped {
-            EventKind::RolloutStopped { generation }
-        } else {
-            EventKind::RolloutResumed { generation }
+        self.stopped_rollout = Some(stopped.clone());
+        Effect::Changed(EventKind::RolloutStopped {
+            generation: stopped.generation,
+            reason: stopped.reason,
         })
+    }
+
+    fn resume_rollout(&mut self, generation: GenerationNumber) -> Effect {
+        if self.stopped_rollout.take().is_none() {
+            return Effect::Unchanged(None);
+        }
+        Effect::Changed(EventKind::RolloutResumed { generation })
     }
 
     fn ban(&mut self, identifier: &Identifier, within: Bounds) -> Result<Effect, RejectionReason> {

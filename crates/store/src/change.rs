@@ -102,14 +102,23 @@ pub enum Change {
     Report(NewReport),
     /// Changes a run. A record.
     Run(RunChange),
-    /// Notes that an operator has stopped the roll-out of a generation and of newer ones, or continues. Changes nothing if
-    /// that is in effect. A record.
-    StopRollout {
+    /// Notes that the roll-out of a generation and of newer ones is stopped, by a failure or by an operator. Changes nothing
+    /// if it is. A record.
+    StopRollout(StoppedRollout),
+    /// Notes that an operator continues roll-outs. Changes nothing if none is stopped. A record.
+    ResumeRollout {
         /// The generation that is rolled out.
         generation: GenerationNumber,
-        /// Whether it is stopped.
-        is_stopped: bool,
     },
+}
+
+/// The stop of a roll-out. It counts for newer generations as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoppedRollout {
+    /// The generation that was rolled out.
+    pub generation: GenerationNumber,
+    /// The reason. `None` if an operator has stopped it.
+    pub reason: Option<Arc<str>>,
 }
 
 impl Change {
@@ -141,7 +150,8 @@ impl Change {
             | Self::Ban { .. }
             | Self::Unban(_)
             | Self::Confirm { .. }
-            | Self::StopRollout { .. }
+            | Self::StopRollout(_)
+            | Self::ResumeRollout { .. }
             | Self::Run(_) => None,
         }
     }
@@ -163,7 +173,8 @@ impl Change {
             | Self::Confirm { .. }
             | Self::Report(_)
             | Self::Run(_)
-            | Self::StopRollout { .. }
+            | Self::StopRollout(_)
+            | Self::ResumeRollout { .. }
             | Self::Fail(_)
             | Self::Reset => false,
         }

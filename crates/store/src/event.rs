@@ -179,10 +179,13 @@ pub enum EventKind {
         /// The name of the run.
         name: RunName,
     },
-    /// An operator has stopped the roll-out of a generation.
+    /// The roll-out of a generation is stopped.
     RolloutStopped {
         /// The number of the generation.
         generation: GenerationNumber,
+        /// The reason. `None` if an operator has stopped it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<Arc<str>>,
     },
     /// An operator has continued the roll-out of a generation.
     RolloutResumed {
@@ -266,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Bounds, Change, State, ValueChange,
+        Bounds, Change, State, StoppedRollout, ValueChange,
         conformance::values::{delete, new_value, set, set_alias},
     };
     use cfgsync_model::{ArtifactSet, FailureKind, Generation};
@@ -426,14 +429,19 @@ mod tests {
         let mut state = State::default();
         let sealed: Arc<Generation> = crate::conformance::generation(1, "files");
         state.seal(sealed, 1, Revision(1)).unwrap();
-        let change = |is_stopped| Change::StopRollout {
-            generation: GenerationNumber(1),
-            is_stopped,
+        let generation = GenerationNumber(1);
+        let stop = |reason: Option<&str>| {
+            let reason = reason.map(Arc::from);
+            Change::StopRollout(StoppedRollout { generation, reason })
         };
-        let commit = state.apply(vec![change(true), change(false)], Revision(2));
+        let resume = || Change::ResumeRollout { generation };
+        let changes = vec![stop(None), resume(), stop(Some("a failed")), resume()];
+        let commit = state.apply(changes, Revision(2));
         let expected = json!([
             {"revision": 2, "part": 0, "kind": "rollout_stopped", "generation": 1},
-            {"revision": 2, "part": 1, "kind": "rollout_resumed", "generation": 1}
+            {"revision": 2, "part": 1, "kind": "rollout_resumed", "generation": 1},
+            {"revision": 2, "part": 2, "kind": "rollout_stopped", "generation": 1, "reason": "a failed"},
+            {"revision": 2, "part": 3, "kind": "rollout_resumed", "generation": 1}
         ]);
         assert_eq!(
             serde_json::to_value(&commit.unwrap().events[..]).unwrap(),

@@ -36,6 +36,7 @@ pub mod conformance;
 pub use bounds::{Bounds, CapacityExceeded, PhaseBounds, ValueBounds};
 pub use change::{
     Change, Commit, CommitError, Rejection, RejectionReason, SealCondition, SealOutcome,
+    StoppedRollout,
 };
 pub use contract::{BoxFuture, Store};
 pub use error::{StoreError, StoreErrorKind};

@@ -8,6 +8,9 @@ use cfgsync_model::{GenerationNumber, Identifier, Phase, PhaseReport, Revision};
 /// The size of a report without its names and its reason, in bytes of memory.
 const REPORT_BYTES: usize = 160;
 
+/// The number of reports of a node that are kept. The oldest one about an older generation is dropped for a new one.
+const KEPT_PER_NODE_MAX: usize = 64;
+
 /// The reports of all registered nodes. Cloning is cheap, because clones share unchanged data.
 #[derive(Debug, Clone, Default)]
 pub struct Phases {
@@ -60,15 +63,22 @@ impl Phases {
                 return Ok(false);
             }
         }
+        // A node must always be able to say that it has failed.
+        let is_limited = !phase.is_failed();
+        let is_of_these_files = |of: &PhaseReport| of.generation >= generation;
         let max = within.per_node_max;
-        if known.is_none() && reports.is_some_and(|reports| reports.len() >= max) {
-            return Err(CapacityExceeded::PhasesOfNode { max });
+        if is_limited && !known.is_some_and(is_of_these_files) {
+            let counted = reports.into_iter().flatten();
+            let counted = counted.filter(|(phase, of)| !phase.is_failed() && is_of_these_files(of));
+            if counted.count() >= max {
+                return Err(CapacityExceeded::PhasesOfNode { max });
+            }
         }
         let max_bytes = within.total_max_bytes;
         let bytes = bytes_of(&phase, reason.as_deref());
         let bytes_before = known.map_or(0, |known| bytes_of(&phase, known.reason.as_deref()));
         let total_bytes = self.total_bytes - bytes_before + bytes;
-        if bytes > bytes_before && total_bytes > max_bytes {
+        if is_limited && bytes > bytes_before && total_bytes > max_bytes {
             return Err(CapacityExceeded::Phases { max_bytes });
         }
         let report = PhaseReport {
@@ -77,8 +87,29 @@ impl Phases {
             at,
             revision,
         };
+        if known.is_none() {
+            self.drop_oldest(identifier.as_str(), generation);
+        }
         self.insert(identifier, &phase, report);
         Ok(true)
+    }
+
+    /// Makes room for a report about `generation`: drops the oldest report about an older one, if the node has too many.
+    fn drop_oldest(&mut self, identifier: &str, generation: GenerationNumber) {
+        let Some(reports) = self.nodes.get_mut(identifier) else {
+            return;
+        };
+        if reports.len() < KEPT_PER_NODE_MAX {
+            return;
+        }
+        let older = reports.iter().filter(|(_, of)| of.generation < generation);
+        let oldest = older.min_by_key(|(_, of)| (of.generation, of.revision));
+        let Some(phase) = oldest.map(|(phase, _)| phase.clone()) else {
+            return;
+        };
+        if let Some(dropped) = reports.remove(&phase) {
+            self.total_bytes -= bytes_of(&phase, dropped.reason.as_deref());
+        }
     }
 
     /// Inserts a report in place of an earlier one about the same phase.
@@ -120,4 +151,36 @@ impl Phases {
 
 fn bytes_of(phase: &Phase, reason: Option<&str>) -> usize {
     REPORT_BYTES + phase.as_str().len() + reason.map_or(0, str::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PhaseBounds;
+
+    #[test]
+    fn oldest_reports_about_older_generations_are_dropped() {
+        let mut phases = Phases::default();
+        let mut report = |at: u64, generation| {
+            let generation = GenerationNumber(generation);
+            let report = NewReport {
+                identifier: "a".parse().unwrap(),
+                phase: format!("phase-{at}").parse().unwrap(),
+                generation,
+                reason: None,
+                at: cfgsync_support::clock::Timestamp::UNIX_EPOCH,
+                within: PhaseBounds::default(),
+            };
+            let accepted = phases.report(report, generation, Revision(at)).unwrap();
+            assert!(accepted);
+            phases.of("a").count()
+        };
+        for at in 0..100 {
+            assert!(report(at, 1 + at / 10) <= KEPT_PER_NODE_MAX);
+        }
+        assert!(phases.get("a", "phase-35").is_none());
+        assert!(phases.get("a", "phase-36").is_some());
+        let bytes = phases.of("a").map(|(phase, _)| bytes_of(phase, None));
+        assert_eq!(phases.total_bytes, bytes.sum::<usize>());
+    }
 }

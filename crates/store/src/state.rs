@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    Phases, Runs, Values,
+    Phases, Runs, StoppedRollout, Values,
     event::Event,
     event_history::{EventBounds, EventHistory, PositionedEvent},
     payload_ages::PayloadAges,
@@ -60,8 +60,8 @@ pub struct State {
     pub redraws: OrdMap<String, Revision>,
     /// The newest input for which a later render gave the files of the newest generation. Zero if there was none.
     pub(crate) confirmed: Revision,
-    /// The generation whose roll-out an operator has stopped. Those of newer ones are stopped as well.
-    pub stopped_rollout: Option<GenerationNumber>,
+    /// The stop of the roll-outs, until an operator resumes.
+    pub stopped_rollout: Option<StoppedRollout>,
     /// The newest generations, oldest first. A store keeps a bounded number.
     pub generations: Arc<VecDeque<Arc<Generation>>>,
     /// The history of the newest events.

@@ -83,11 +83,16 @@ pub(super) fn cluster(body: &ClusterBody, filter: &Filter, layout: Layout) -> Te
     text
 }
 
+/// Returns the newest report of a node.
+fn newest_report(node: &NodeEntry) -> Option<&PhaseEntry> {
+    node.phases.iter().max_by_key(|entry| entry.at)
+}
+
 /// Returns a line for each node whose newest report says that it failed with the served generation.
 fn failed_nodes(body: &ClusterBody) -> String {
     let mut failed: Vec<(&Identifier, &PhaseEntry)> = (body.registrations.iter())
         .filter_map(|node| {
-            let newest = node.phases.iter().max_by_key(|entry| entry.at)?;
+            let newest = newest_report(node)?;
             let is_of_served = body.generation <= Some(newest.generation);
             (newest.phase.is_failed() && is_of_served).then_some((&node.identifier, newest))
         })
@@ -223,6 +228,10 @@ fn generation(node: &NodeEntry) -> String {
     let mut text = number.unwrap_or_else(|| "-".to_owned());
     if node.behind {
         text.push_str(" (behind)");
+    } else if newest_report(node)
+        .is_some_and(|newest| newest.phase.is_failed() && node.delivered <= Some(newest.generation))
+    {
+        text.push_str(" (failed)");
     }
     if node.overridden {
         text.push_str(" (override)");
@@ -367,6 +376,13 @@ mod tests {
             ]
         );
         assert!(!failed[2].starts_with("failed"), "{failed:?}");
+        let marked = text.as_str().matches(" (failed)").count();
+        assert_eq!(
+            marked,
+            2,
+            "n-0 and n-1 have failed with what they have\n{}",
+            text.as_str()
+        );
     }
 
     #[test]

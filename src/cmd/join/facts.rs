@@ -1,14 +1,38 @@
 //! The facts about a node that CMD gets in its environment: its identifier, seat, generation and cluster, the servers, and
 //! the files with which `cfgsync report`, `wait` and `run-once` act as this node. The environment never has a secret.
 
-use std::ffi::OsString;
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+};
 
 use cfgsync_client::{Receipt, ServerUrl, Session};
 use cfgsync_model::{GenerationNumber, Seat};
 use cfgsync_wire::ReceivedPayload;
 
 use super::resolve::Plan;
-use crate::cmd::{parsers::absolute, settings::SEAT_VARIABLE};
+use crate::cmd::{credentials, parsers::absolute, settings::SEAT_VARIABLE};
+
+/// The variables of `join` that would change what `report`, `wait`, `run-once` and other commands do in its programs.
+const SETTINGS_OF_JOIN: [&str; 4] = [
+    "CFGSYNC_OUTPUT",
+    "CFGSYNC_RECEIPT",
+    "CFGSYNC_TIMEOUT",
+    "CFGSYNC_WATCH",
+];
+
+/// Returns the environment for CMD and the hooks, without the facts: that of `join`, without tokens and without settings
+/// that are meant for `join` only.
+pub(super) fn inherited_variables() -> BTreeMap<OsString, OsString> {
+    let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    for variable in credentials::variables_with_token() {
+        environment.remove(OsStr::new(variable));
+    }
+    for variable in SETTINGS_OF_JOIN {
+        environment.remove(OsStr::new(variable));
+    }
+    environment
+}
 
 /// The facts that a delivery gave, this one or an earlier one.
 pub(super) struct Given<'a> {

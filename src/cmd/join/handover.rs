@@ -1,18 +1,17 @@
 //! Starts CMD, which replaces this process or becomes its child.
 
 use std::{
-    collections::BTreeMap,
     ffi::{OsStr, OsString},
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::Command,
 };
 
-use super::deliver::{AddedVariables, Delivered};
-use crate::cmd::{
-    credentials,
-    program::{self, ProgramError},
+use super::{
+    deliver::{AddedVariables, Delivered},
+    facts::inherited_variables,
 };
+use crate::cmd::program::{self, ProgramError};
 
 /// Executes `program` with the environment of the delivery, and without the variables that hold this program's token.
 /// Returns only if that fails. The locks of the directories end when the program has started, because it does not inherit
@@ -35,10 +34,7 @@ pub(super) fn prepare(
     variables: &AddedVariables,
 ) -> Result<(PathBuf, Command), ProgramError> {
     let (program, arguments) = command.split_first().expect("there is a CMD");
-    let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-    for variable in credentials::variables_with_token() {
-        environment.remove(OsStr::new(variable));
-    }
+    let mut environment = inherited_variables();
     let sent = variables.sent.iter();
     environment.extend(sent.map(|(name, value)| (name.into(), value.into())));
     let facts = variables.facts.iter();

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt,
     os::unix::process::ExitStatusExt as _,
@@ -19,7 +18,8 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::cmd::{credentials, orphans::OwnChildren, program};
+use super::facts::inherited_variables;
+use crate::cmd::{orphans::OwnChildren, program};
 
 /// The most that a program may print, in bytes.
 const OUTPUT_MAX_BYTES: usize = 1 << 20;
@@ -99,10 +99,7 @@ impl Hook<'_> {
 
     fn start(&self, variables: &[(&'static str, OsString)]) -> Result<Running<'_>, String> {
         let failed = |problem: String| format!("cannot run {}: {problem}", self.flag);
-        let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-        for variable in credentials::variables_with_token() {
-            environment.remove(OsStr::new(variable));
-        }
+        let mut environment = inherited_variables();
         for (name, value) in variables {
             environment.insert((*name).into(), value.clone());
         }

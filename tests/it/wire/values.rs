@@ -213,6 +213,12 @@ async fn snapshot_has_an_entity_tag_of_its_contents() {
     let headers = format!("if-none-match: \"{etag}\"\r\n");
     let unchanged = call(&server, "GET /v1/namespaces/prod/snapshot", &headers, "").await;
     assert_eq!(unchanged.status, 304);
+    // With secrets, the content is another one.
+    let revealed = format!("GET /v1/namespaces/prod/snapshot?reveal=true&if_none_match={etag}");
+    let revealed = call(&server, &revealed, &headers, "").await;
+    assert_eq!(revealed.status, 200);
+    assert_ne!(revealed.json()["etag"], first["etag"]);
+    assert_eq!(revealed.json()["entries"], first["entries"]);
     delete(&server, "namespaces/prod/keys/a").await;
     set(&server, "a", &json!({ "value": "MzE=" })).await;
     let later = get(&server, "namespaces/prod/snapshot").await.json();

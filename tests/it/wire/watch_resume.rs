@@ -60,8 +60,8 @@ async fn unusable_ids_get_one_reset_and_then_new_events() {
         ("nonsense \u{e9}", "unknown_id"),
         (&*format!("{}x", id(1)), "unknown_id"),
         (other, "other_instance"),
-        (&*id(99), "history"),
-        (&*id("18446744073709551615.7"), "history"),
+        (&*id(99), "ahead"),
+        (&*id("18446744073709551615.7"), "ahead"),
     ] {
         let mut header = Watch::after(&server, "?kinds=set", last_id).await;
         let query = format!(

@@ -7,27 +7,31 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Reconciler;
+use super::{Reconciler, stop_recorder::StopRecorder};
 use crate::{
     Shared,
     followers::FOLLOWER_SILENCE_MAX,
-    rollout::{Nodes, Reported, Rollout},
+    rollout::{Handed, Nodes, Reported, Rollout},
     view::{HeldBack, ServedGeneration, View},
 };
-use cfgsync_model::{Generation, GenerationNumber, Identifier, Phase, Seat};
+use cfgsync_model::{Generation, GenerationNumber, Identifier, Phase, Revision, Seat};
 use cfgsync_spec::RolloutRule;
-use cfgsync_store::State;
+use cfgsync_store::{State, StoppedRollout};
 use cfgsync_wire::{RolloutBody, RolloutState};
 
 /// The newest roll-out, and the generations that it still needs.
 pub(super) struct Rollouts {
     newest: Option<Rollout>,
+    /// After a restart, the generations that the recorded deliveries name.
+    recorded: BTreeMap<GenerationNumber, Arc<ServedGeneration>>,
     /// The generations of the nodes that are held back.
     older: Arc<BTreeMap<GenerationNumber, Arc<ServedGeneration>>>,
     /// Before this time, a node that has not asked yet may still be a follower.
     followers_known_at: Instant,
     /// Whether the reason for a stop was logged.
     is_stop_logged: bool,
+    /// Records the stops that a failure causes.
+    pub(super) stop_recorder: StopRecorder,
     /// The state for operators.
     body: Arc<RolloutBody>,
 }
@@ -37,7 +41,9 @@ impl Rollouts {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             newest: None,
+            recorded: BTreeMap::new(),
             older: Arc::default(),
+            stop_recorder: StopRecorder::default(),
             followers_known_at: now,
             is_stop_logged: false,
             body: Arc::new(RolloutBody::none()),
@@ -68,42 +74,43 @@ impl Rollouts {
         });
     }
 
-    /// Returns the roll-out that has not ended.
-    pub(super) fn running(&mut self) -> Option<&mut Rollout> {
-        self.newest
-            .as_mut()
-            .filter(|rollout| !rollout.is_complete())
-    }
-
-    /// Returns the generation that a node has, as far as it is known and kept.
+    /// Returns the files that a node was handed last, and their generation. `None` if it has received nothing, or if that is
+    /// not known. `previous` are the files that nodes without a turn got.
     fn handed(
         &self,
         state: &State,
-        previous: Option<&Arc<ServedGeneration>>,
+        previous: Option<&(Arc<ServedGeneration>, Revision)>,
         identifier: &Identifier,
-    ) -> Option<Arc<ServedGeneration>> {
+    ) -> Option<(Handed, Arc<ServedGeneration>)> {
         if let Some(rollout) = &self.newest
-            && let Some(number) = rollout.held_back().get(identifier)
+            && let Some(handed) = rollout.held_back().get(identifier)
         {
-            return self.older.get(number).cloned();
+            let served = self.older.get(&handed.generation)?;
+            return Some((*handed, served.clone()));
         }
-        let previous = previous?;
-        if previous.was_delivered(identifier.as_str()) {
-            return Some(previous.clone());
+        let of = |served: &Arc<ServedGeneration>, up_to| {
+            let generation = served.generation.number;
+            (Handed { generation, up_to }, served.clone())
+        };
+        let recorded = state.deliveries.get(identifier);
+        let newest = state.generation()?.number;
+        if recorded.is_some_and(|number| state.carried(identifier.as_str(), *number) == newest) {
+            return None;
         }
-        let number = state.deliveries.get(identifier)?;
-        if *number == previous.generation.number {
-            return Some(previous.clone());
+        if let Some(older) = recorded.and_then(|number| self.recorded.get(number)) {
+            return Some(of(older, older.generation.revision));
         }
-        self.older.get(number).cloned()
+        let (previous, up_to) = previous?;
+        let has_files = recorded.is_some() || previous.was_delivered(identifier.as_str());
+        has_files.then(|| of(previous, *up_to))
     }
 
-    /// Begins the roll-out of `newest`, which `previous` was served before.
+    /// Begins the roll-out of `newest`. Before, `previous` was served, with registrations up to a revision.
     pub(super) fn begin(
         &mut self,
         rule: RolloutRule,
         state: &State,
-        previous: Option<&Arc<ServedGeneration>>,
+        previous: Option<&(Arc<ServedGeneration>, Revision)>,
         newest: &ServedGeneration,
     ) {
         let mut seats: Vec<(&Identifier, &Seat)> = newest.generation.seats.iter().collect();
@@ -114,18 +121,16 @@ impl Rollouts {
             let Some(files) = newest.generation.nodes.get(identifier) else {
                 continue;
             };
-            let Some(handed) = self.handed(state, previous, identifier) else {
+            let Some((handed, served)) = self.handed(state, previous, identifier) else {
                 continue;
             };
-            let generation = &handed.generation;
-            let registered = state.registrations.get(identifier);
-            let is_covered =
-                registered.is_some_and(|registered| registered.revision <= generation.revision);
-            let before = generation.nodes.get(identifier);
+            let is_included = state.registrations.contains_key(identifier)
+                && handed.includes(state, identifier.as_str());
+            let before = served.generation.nodes.get(identifier);
             let is_changed = before.is_some_and(|before| before.digest != files.digest);
-            if is_covered && is_changed {
-                queue.push((identifier.clone(), generation.number));
-                older.insert(generation.number, handed);
+            if is_included && is_changed {
+                queue.push((identifier.clone(), handed));
+                older.insert(handed.generation, served);
             }
         }
         self.older = Arc::new(older);
@@ -141,7 +146,11 @@ impl Rollouts {
         }
         let mut rollout = Rollout::new(newest.generation.number, rule, queue);
         if let Some(replaced) = &self.newest {
-            rollout.replace(replaced);
+            rollout.replace(replaced, |node| {
+                let received = state.deliveries.get(node);
+                let carried = received.map(|number| state.carried(node.as_str(), *number));
+                carried < Some(newest.generation.number)
+            });
         }
         self.newest = Some(rollout);
         self.describe();
@@ -159,8 +168,8 @@ fn body_of(rollout: &Rollout) -> RolloutBody {
     RolloutBody {
         generation: Some(rollout.generation),
         state: match rollout.stopped() {
-            _ if rollout.is_complete() => RolloutState::Done,
             Some(_) => RolloutState::Stopped,
+            None if rollout.is_complete() => RolloutState::Done,
             None => RolloutState::Running,
         },
         reason: rollout.stopped().map(ToString::to_string),
@@ -172,22 +181,29 @@ fn body_of(rollout: &Rollout) -> RolloutBody {
     }
 }
 
-/// Returns the nodes whose files differ between the two newest generations, and that have received the newest one in
-/// their turn. A node that has registered since gets it at once.
-fn handed_before(state: &State, before: &Generation, newest: &Generation) -> Vec<Identifier> {
-    let deliveries = state.deliveries.iter();
-    let has_newest = deliveries.filter(|(_, number)| **number == newest.number);
-    let is_changed = |(identifier, _): &(&Identifier, _)| {
+/// Returns the nodes that have received the newest files in their turn, as far as the kept generations show it. A node that
+/// has the files of its first generation, or that has registered since the one before, has received them at once.
+fn handed_before(state: &State, newest: &Generation) -> Vec<Identifier> {
+    let got_it_in_turn = |identifier: &Identifier| {
         let files = |generation: &Generation| {
-            let files = generation.nodes.get(*identifier);
+            let files = generation.nodes.get(identifier);
             files.map(|files| files.digest)
         };
-        let registered = state.registrations.get(*identifier);
-        registered.is_some_and(|registered| registered.revision <= before.revision)
-            && files(before).is_some_and(|digest| files(newest) != Some(digest))
+        let newest_files = files(newest);
+        let mut newest_first = state.generations.iter().rev();
+        let before = newest_first.find(|generation| files(generation) != newest_files);
+        let registered = state.registrations.get(identifier);
+        before.zip(registered).is_some_and(|(before, registered)| {
+            files(before).is_some() && registered.revision <= before.revision
+        })
     };
-    let handed = has_newest.filter(is_changed);
-    handed.map(|(identifier, _)| identifier.clone()).collect()
+    let deliveries = state.deliveries.iter();
+    let have_newest = deliveries.filter(|(identifier, number)| {
+        state.carried(identifier.as_str(), **number) == newest.number && got_it_in_turn(identifier)
+    });
+    have_newest
+        .map(|(identifier, _)| identifier.clone())
+        .collect()
 }
 
 /// The nodes, as the state and the requests describe them.
@@ -203,6 +219,10 @@ struct KnownNodes<'a> {
 impl Nodes for KnownNodes<'_> {
     fn is_member(&self, identifier: &Identifier) -> bool {
         self.state.registrations.contains_key(identifier)
+    }
+
+    fn is_included(&self, identifier: &Identifier, files: Handed) -> bool {
+        files.includes(self.state, identifier.as_str())
     }
 
     fn follows(&self, identifier: &Identifier) -> Option<bool> {
@@ -240,7 +260,7 @@ impl Nodes for KnownNodes<'_> {
 
 impl Reconciler {
     /// Begins the roll-out of the served generation, if the spec has a rule and nodes have an older one.
-    pub(super) fn begin_rollout(&mut self, previous: Option<&Arc<ServedGeneration>>) {
+    pub(super) fn begin_rollout(&mut self, previous: Option<&(Arc<ServedGeneration>, Revision)>) {
         let rule = self.pipeline.spec.rollout.clone();
         let served = self.serving.generation.as_ref();
         match (rule, served) {
@@ -257,7 +277,7 @@ impl Reconciler {
     pub(super) fn resume_rollout(&mut self) {
         let state = self.shared.store.state().into_arc();
         let mut newest_first = state.generations.iter().rev();
-        let (newest, before) = (newest_first.next(), newest_first.next());
+        let (newest, before) = (newest_first.next(), newest_first.clone().next());
         let has_rule = self.pipeline.spec.rollout.is_some();
         let (Some(newest), Some(before), true) = (newest, before, has_rule) else {
             return;
@@ -270,12 +290,14 @@ impl Reconciler {
         let delivered: BTreeSet<GenerationNumber> = state.deliveries.values().copied().collect();
         let older = newest_first.filter(|older| delivered.contains(&older.number));
         let older = older.map(|older| (older.number, served(older)));
-        self.rollouts.older = Arc::new(older.collect());
-        self.begin_rollout(Some(&served(before)));
+        self.rollouts.recorded = older.collect();
+        let before = (served(before), before.revision);
+        self.begin_rollout(Some(&before));
+        self.rollouts.recorded.clear();
         let now = Instant::now();
         self.rollouts.followers_known_at = now + FOLLOWER_SILENCE_MAX;
-        if let Some(rollout) = self.rollouts.running() {
-            rollout.wait_for(handed_before(&state, before, newest), now);
+        if let Some(rollout) = &mut self.rollouts.newest {
+            rollout.wait_for(handed_before(&state, newest), now);
             self.rollouts.describe();
         }
         // Nodes may ask before the first evaluation.
@@ -291,9 +313,7 @@ impl Reconciler {
     pub(super) fn advance_rollout(&mut self) -> Option<Instant> {
         let expired = self.lease_expiry.take_expired();
         let rollout = self.rollouts.newest.as_mut()?;
-        if rollout.is_complete() {
-            return None;
-        }
+        let was_complete = rollout.is_complete();
         let now = Instant::now();
         let followers_known_at = self.rollouts.followers_known_at;
         let nodes = KnownNodes {
@@ -304,8 +324,8 @@ impl Reconciler {
             now,
             followers_known_at,
         };
-        let is_stopped = self.follower.state.stopped_rollout.is_some();
-        let mut is_stop_news = rollout.set_stopped(is_stopped);
+        let recorded = self.follower.state.stopped_rollout.as_ref();
+        let mut is_stop_news = rollout.note_recorded_stop(recorded, &nodes, now);
         for node in &expired {
             is_stop_news |= rollout.on_expired(node);
         }
@@ -331,16 +351,21 @@ impl Reconciler {
                     }
                 );
             }
-        } else if rollout.is_complete() {
+        } else if rollout.is_complete() && !was_complete {
             tracing::info!(
                 event = "rollout_done",
                 generation = generation.0,
-                "all nodes have been handed generation {generation} ({} have reported, {} were not waited for)",
+                "generation {generation} is rolled out: reported {}: {}, not waited for: {}",
+                rollout.phase(),
                 rollout.done(),
                 rollout.skipped().len()
             );
         }
         let next_timeout = rollout.next_timeout();
+        let unrecorded = rollout.unrecorded_stop().map(|reason| StoppedRollout {
+            generation,
+            reason: Some(reason.into()),
+        });
         if rollout.is_complete() {
             self.rollouts.older = Arc::default();
         }
@@ -348,14 +373,18 @@ impl Reconciler {
             self.rollouts.describe();
         }
         let unknown = (followers_known_at > now).then_some(followers_known_at);
-        [next_timeout, unknown].into_iter().flatten().min()
+        let unknown = unknown.filter(|_| !was_complete);
+        let stop_recorder = &mut self.rollouts.stop_recorder;
+        let retry = stop_recorder.record_if_due(&self.shared, unrecorded);
+        [next_timeout, unknown, retry].into_iter().flatten().min()
     }
 
     /// Continues a roll-out that is stopped.
     pub(super) fn continue_rollout(&mut self) {
         let now = Instant::now();
         let followers_known_at = self.rollouts.followers_known_at;
-        let Some(rollout) = self.rollouts.running() else {
+        self.rollouts.stop_recorder.resume();
+        let Some(rollout) = &mut self.rollouts.newest else {
             return;
         };
         let nodes = KnownNodes {

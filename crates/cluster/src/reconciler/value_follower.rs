@@ -44,6 +44,11 @@ impl ValueFollower {
         };
     }
 
+    /// Returns the newest change that was compared with the reads.
+    pub(super) fn seen(&self) -> Revision {
+        self.seen
+    }
+
     /// Returns the newest change of a value that renders read.
     pub(super) fn changed(&self) -> Revision {
         self.changed

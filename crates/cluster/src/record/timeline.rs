@@ -89,9 +89,14 @@ fn described(event: &EventKind) -> Option<String> {
         EventKind::GenerationSealed { generation, .. } => {
             format!("generation {generation} was sealed")
         }
-        EventKind::RolloutStopped { generation } => {
-            format!("an operator stopped the roll-out of generation {generation}")
-        }
+        EventKind::RolloutStopped {
+            generation,
+            reason: None,
+        } => format!("an operator stopped the roll-out of generation {generation}"),
+        EventKind::RolloutStopped {
+            generation,
+            reason: Some(reason),
+        } => format!("the roll-out of generation {generation} was stopped: {reason}"),
         EventKind::RolloutResumed { generation } => {
             format!("an operator continued the roll-out of generation {generation}")
         }

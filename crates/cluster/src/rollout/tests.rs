@@ -1,4 +1,4 @@
-//! Tests of the decisions of a roll-out.
+//! Tests of the decisions about a roll-out.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,7 @@ use cfgsync_spec::AtOnce;
 #[derive(Default)]
 struct Known {
     gone: BTreeSet<&'static str>,
+    changed: BTreeSet<&'static str>,
     silent: BTreeSet<&'static str>,
     unknown: BTreeSet<&'static str>,
     reports: BTreeMap<&'static str, Reported>,
@@ -16,6 +17,10 @@ struct Known {
 impl Nodes for Known {
     fn is_member(&self, identifier: &Identifier) -> bool {
         !self.gone.contains(identifier.as_str())
+    }
+
+    fn is_included(&self, identifier: &Identifier, _: Handed) -> bool {
+        !self.changed.contains(identifier.as_str())
     }
 
     fn follows(&self, identifier: &Identifier) -> Option<bool> {
@@ -35,9 +40,11 @@ fn rollout(at_once: AtOnce, nodes: &[&str]) -> Rollout {
         wait_for: "healthy".parse().unwrap(),
         timeout: Duration::from_mins(5),
     };
-    let older = nodes
-        .iter()
-        .map(|name| (name.parse().unwrap(), GenerationNumber(1)));
+    let handed = Handed {
+        generation: GenerationNumber(1),
+        up_to: Revision(1),
+    };
+    let older = nodes.iter().map(|name| (name.parse().unwrap(), handed));
     Rollout::new(GenerationNumber(2), rule, older.collect())
 }
 
@@ -150,7 +157,7 @@ async fn nodes_of_a_replaced_roll_out_come_first() {
     let later = now + Duration::from_mins(1);
     // The newer generation has other files for b, and the same ones for c.
     let mut newer = rollout(AtOnce::Nodes(2), &["a", "b", "d"]);
-    newer.replace(&replaced);
+    newer.replace(&replaced, |_| true);
     newer.advance(&known, later);
     assert_eq!(waiting(&newer), ["b", "c"]);
     assert_eq!(newer.next_timeout(), Some(now + Duration::from_mins(5)));
@@ -168,7 +175,7 @@ async fn newer_generation_does_not_end_the_stop_by_a_failure() {
     known.reports.insert("a", Reported::Failure(None));
     replaced.advance(&known, now);
     let mut newer = rollout(AtOnce::Nodes(1), &["b"]);
-    newer.replace(&replaced);
+    newer.replace(&replaced, |_| true);
     assert!(!newer.advance(&known, now).has_handed);
     assert_eq!(newer.stopped().unwrap().to_string(), "a failed");
 }
@@ -180,9 +187,6 @@ async fn node_whose_lease_has_expired_stops_the_roll_out() {
     first.advance(&known, now);
     assert!(!first.on_expired(&"b".parse().unwrap()));
     assert_eq!(first.stopped(), None, "b has the older files");
-    // It fails, and then dies.
-    known.reports.insert("a", Reported::Failure(None));
-    first.advance(&known, now);
     assert!(first.on_expired(&"a".parse().unwrap()));
     known.gone.insert("a");
     assert!(!first.advance(&known, now).has_handed);
@@ -192,7 +196,7 @@ async fn node_whose_lease_has_expired_stops_the_roll_out() {
     );
     // The removal makes a newer generation.
     let mut newer = rollout(AtOnce::Nodes(1), &["b"]);
-    newer.replace(&first);
+    newer.replace(&first, |_| true);
     assert!(!newer.advance(&known, now).has_handed);
     newer.resume(&known, now);
     assert!(newer.advance(&known, now).has_handed);
@@ -211,15 +215,63 @@ async fn share_of_the_nodes_is_at_least_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stop_stays_after_the_failed_node_has_left() {
+    let (mut known, now) = (Known::default(), Instant::now());
+    let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
+    replaced.advance(&known, now);
+    known.reports.insert("a", Reported::Failure(None));
+    replaced.advance(&known, now);
+    known.gone.insert("a");
+    let mut newer = rollout(AtOnce::Nodes(1), &["b"]);
+    newer.replace(&replaced, |_| true);
+    assert!(!newer.advance(&known, now).has_handed);
+    assert_eq!(newer.stopped().unwrap().to_string(), "a failed");
+    assert!(!newer.note_recorded_stop(None, &known, now), "not recorded");
+    newer.resume(&known, now);
+    assert!(newer.advance(&known, now).has_handed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_with_a_changed_registration_does_not_wait_for_its_turn() {
+    let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b", "c"]);
+    let (mut known, now) = (Known::default(), Instant::now());
+    rollout.advance(&known, now);
+    known.changed.insert("c");
+    assert!(rollout.advance(&known, now).has_handed);
+    assert_eq!(waiting(&rollout), ["a"]);
+    let queue: Vec<&str> = rollout.queue().map(Identifier::as_str).collect();
+    assert_eq!(queue, ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_do_not_follow_are_listed_by_later_roll_outs_as_well() {
+    let silent = Known {
+        silent: BTreeSet::from(["a", "b"]),
+        ..Known::default()
+    };
+    let mut replaced = rollout(AtOnce::Nodes(1), &["a", "b"]);
+    replaced.advance(&silent, Instant::now());
+    // The files of both are the same in the newer generation. b has fetched them.
+    let mut newer = rollout(AtOnce::Nodes(1), &[]);
+    newer.replace(&replaced, |node| node.as_str() == "a");
+    assert_eq!(newer.skipped(), ["a".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn operator_stops_and_resumes() {
     let mut rollout = rollout(AtOnce::Nodes(1), &["a", "b"]);
     let (mut known, now) = (Known::default(), Instant::now());
     rollout.advance(&known, now);
-    assert!(rollout.set_stopped(true));
+    let stop = StoppedRollout {
+        generation: GenerationNumber(2),
+        reason: None,
+    };
+    assert!(rollout.note_recorded_stop(Some(&stop), &known, now));
+    assert!(!rollout.note_recorded_stop(Some(&stop), &known, now));
     known.reports.insert("a", Reported::Phase);
     assert!(!rollout.advance(&known, now).has_handed);
     assert_eq!(rollout.stopped(), Some(&Stopped::Operator));
-    rollout.resume(&known, now);
+    assert!(rollout.note_recorded_stop(None, &known, now));
     assert!(rollout.advance(&known, now).has_handed);
     assert_eq!(waiting(&rollout), ["b"]);
 }

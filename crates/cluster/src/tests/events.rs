@@ -186,3 +186,20 @@ async fn long_history_is_read_in_pieces() {
     }
     assert_eq!(count, 2500);
 }
+
+#[tokio::test(start_paused = true)]
+async fn position_ahead_of_the_server_gets_a_reset_that_says_so() {
+    let cluster = start("ready: {nodes: 1}");
+    set(&cluster, "a").await;
+    let revision = cluster.shared.store.state().revision;
+    let mut reader = read_after(&cluster, revision.0 + 1, &["set"]);
+    let events = events(&frames(&mut reader));
+    assert_eq!(events.len(), 1);
+    assert!(
+        events[0].data.contains("\"reason\":\"ahead\""),
+        "{:?}",
+        events[0]
+    );
+    let at = cluster.instance().to_string() + "-" + &revision.to_string();
+    assert_eq!(events[0].id, at);
+}

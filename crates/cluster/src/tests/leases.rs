@@ -89,3 +89,11 @@ async fn shorter_lease_of_a_reloaded_spec_counts_at_once() {
     pass(11).await;
     assert_eq!(registered(&cluster), [""; 0]);
 }
+
+/// A machine that is frozen while its request is held must not count for long.
+#[tokio::test(start_paused = true)]
+async fn lease_bounds_the_time_for_which_a_request_is_held() {
+    let cluster = start("lease: 6s\nready: {nodes: 2}");
+    assert_eq!(cluster.hold_max(), Some(Duration::from_secs(2)));
+    assert_eq!(start("ready: {nodes: 2}").hold_max(), None);
+}

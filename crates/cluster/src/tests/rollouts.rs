@@ -167,6 +167,100 @@ async fn new_node_does_not_continue_a_stopped_roll_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn resume_waits_for_the_generation_of_the_newest_inputs() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.report_phase("a", "failed", 2).await;
+    let value = crate::NewValue {
+        namespace: "prod".parse().unwrap(),
+        key: "v".parse().unwrap(),
+        bytes: "1".into(),
+        codec: None,
+        secret: false,
+        mode: cfgsync_model::WriteMode::Upsert,
+        if_version: None,
+        ttl: None,
+    };
+    cluster.set_value(value).await.unwrap();
+    cluster.resume_rollout().await.unwrap();
+    assert_eq!(cluster.handed(), [3, 3, 3]);
+    let b = received(cluster.answer("b"));
+    assert_eq!(text(&b, "v"), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_by_a_failure_stays_when_the_failed_node_leaves() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.report_phase("a", "failed", 2).await;
+    cluster.remove(&"a".parse().unwrap()).await.unwrap();
+    cluster.settled().await;
+    assert_eq!(cluster.rollout().state, RolloutState::Stopped);
+    assert_eq!(number(&received(cluster.answer("b"))), 1);
+    cluster.resume_rollout().await.unwrap();
+    cluster.settled().await;
+    assert_eq!(text(&received(cluster.answer("b")), "v"), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_roll_out_waits_for_the_same_node_when_another_joins() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.add("d").await;
+    assert_eq!(number(&cluster.files("d").await), 3);
+    cluster.settled().await;
+    assert_eq!(cluster.handed(), [3, 1, 1]);
+    assert_eq!(cluster.rollout().in_progress, ["a".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_registers_during_a_roll_out_gets_the_newest_files_at_once() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    assert_eq!(cluster.handed(), [2, 1, 1]);
+    // The files do not use the address, so there is no newer generation.
+    cluster.register(node("c", "10.0.0.9")).await.unwrap();
+    cluster.settled().await;
+    assert_eq!(cluster.handed(), [2, 1, 2]);
+    let rollout = cluster.rollout();
+    assert_eq!(rollout.in_progress, ["a".parse().unwrap()]);
+    assert_eq!(rollout.held_back, ["b".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_registered_before_a_roll_out_waits_for_its_turn() {
+    let cluster = following("{wait_for: healthy, timeout: 1h}").await;
+    // Generation 1 includes these facts, because they do not change its files.
+    cluster.register(node("c", "10.0.0.9")).await.unwrap();
+    cluster.evaluated("c").await;
+    cluster.set_v("2").await;
+    cluster.settled().await;
+    assert_eq!(cluster.handed(), [2, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_do_not_follow_are_listed_by_each_roll_out() {
+    let cluster = following("{wait_for: delivered}").await;
+    advance(Duration::from_mins(2)).await;
+    for name in ["a", "b"] {
+        cluster.note_follower(&name.parse().unwrap());
+    }
+    for value in ["2", "3", "4"] {
+        cluster.set_v(value).await;
+        for name in ["a", "b"] {
+            cluster.deliver(name).await;
+        }
+        let rollout = cluster.rollout();
+        assert_eq!(rollout.state, RolloutState::Done);
+        assert_eq!(rollout.skipped, ["c".parse().unwrap()], "{value}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn stop_of_an_operator_stays_for_newer_generations() {
     let cluster = following("{wait_for: healthy, timeout: 1h}").await;
     cluster.set_v("2").await;
@@ -236,6 +330,41 @@ async fn failure_stops_the_roll_out_after_a_restart_as_well() {
     assert_eq!(rollout.state, RolloutState::Stopped);
     assert_eq!(rollout.reason.as_deref(), Some("a failed: port in use"));
     assert_eq!(cluster.handed(), [2, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarted_server_waits_for_a_node_whose_files_a_later_generation_left_as_they_were() {
+    let store = store();
+    let cluster = following_on(store.clone(), HEALTHY).await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.add("d").await;
+    cluster.deliver("d").await;
+    drop(cluster);
+    let cluster = restarted(store);
+    cluster.settled().await;
+    assert_eq!(cluster.handed(), [3, 1, 1]);
+    assert_eq!(cluster.rollout().in_progress, ["a".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarted_server_keeps_a_stop_by_a_node_that_has_left() {
+    let store = store();
+    let cluster = following_on(store.clone(), HEALTHY).await;
+    cluster.set_v("2").await;
+    cluster.deliver("a").await;
+    cluster.report_phase("a", "failed", 2).await;
+    cluster.remove(&"a".parse().unwrap()).await.unwrap();
+    cluster.settled().await;
+    drop(cluster);
+    for _ in 0..2 {
+        let cluster = restarted(store.clone());
+        cluster.settled().await;
+        let rollout = cluster.rollout();
+        assert_eq!(rollout.state, RolloutState::Stopped);
+        assert_eq!(rollout.reason.as_deref(), Some("a failed: port in use"));
+        assert_eq!(number(&received(cluster.answer("b"))), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

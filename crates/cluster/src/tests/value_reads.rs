@@ -334,3 +334,25 @@ async fn value_that_changes_while_it_is_rendered_is_rendered_again() {
     go.send(()).unwrap();
     assert_eq!(cluster.file().await, (2, "1".to_owned()));
 }
+
+/// The cause may lie outside the cluster, and the render may have ended before it read the value.
+#[tokio::test(start_paused = true)]
+async fn each_change_of_a_value_retries_a_failed_first_render() {
+    let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let breaks = is_broken.clone();
+    let materializer = Scripted(move |snapshot: &_| {
+        if breaks.load(Ordering::Relaxed) {
+            return Err(MaterializeError::new("broken"));
+        }
+        Ok(one_file_each(snapshot, "repaired"))
+    });
+    let rule = spec(
+        "ready: {nodes: 1}\nmaterializers: [{kind: template, files: [{path: a, template: a}]}]",
+    );
+    let cluster = start_on(store(), rule, vec![Arc::new(materializer)]);
+    cluster.add("a").await;
+    assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
+    is_broken.store(false, Ordering::Relaxed);
+    cluster.set("prod/any", "1").await;
+    assert_eq!(cluster.file().await, (1, "repaired".to_owned()));
+}

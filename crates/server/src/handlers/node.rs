@@ -67,7 +67,8 @@ pub(in super::super) async fn fetch(
     let identifier = read_identifier(&body)?;
     let preferred = prefer_wait(&context.head.headers);
     let config = &context.server().config;
-    let wait = preferred.unwrap_or(config.hold).min(config.wait_max);
+    let wait = preferred.unwrap_or(config.hold);
+    let wait = wait.min(hold_max(context.server(), AccessKind::Delivery));
     // Clients of the older protocol ask for about a second only, so a render must not answer "not ready".
     let render = preferred.map_or(config.hold_render, |_| Duration::ZERO);
     if let Err(rejection) = context.authorize_identifier(&identifier) {
@@ -99,6 +100,16 @@ pub(in super::super) async fn fetch(
     let answer = fetch_held(context, &identifier, (joiner, own), wait, render).await?;
     drop(slot);
     reply_to(context, &identifier, answer, preferred).await
+}
+
+/// Returns the longest time for which a request is held. A lease shortens it for nodes.
+fn hold_max(server: &ServerState, kind: AccessKind) -> Duration {
+    let wait_max = server.config.wait_max;
+    let of_lease = match kind {
+        AccessKind::Delivery => server.coordinator.hold_max(),
+        AccessKind::Look { .. } => None,
+    };
+    of_lease.map_or(wait_max, |of_lease| of_lease.min(wait_max))
 }
 
 fn sender_of(joiner: Option<JoinerId>, facts: Option<&Arc<NodeRegistration>>) -> Sender<'_> {
@@ -174,7 +185,7 @@ pub(in super::super) async fn fetch_tagged(
     if slot.is_none() {
         preferred = None;
     }
-    let until = preferred.map(|wait| Instant::now() + wait.min(server.config.wait_max));
+    let until = preferred.map(|wait| Instant::now() + wait.min(hold_max(server, kind)));
     // Only the node itself follows a retry.
     let retry = known_retry(&context.head.headers).filter(|_| kind == AccessKind::Delivery);
     let mut held = Held {

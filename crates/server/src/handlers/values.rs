@@ -172,7 +172,14 @@ pub(in super::super) async fn snapshot(mut context: Context) -> Routed {
     let (snapshot, etag) = {
         let coordinator = &context.server().coordinator;
         let snapshot = coordinator.values_snapshot(&namespace)?;
-        let etag = format!("{}-{}", coordinator.instance(), snapshot.revision);
+        // The same revision has another content with secrets and without.
+        let revealed = if context.wants_secrets() {
+            "-revealed"
+        } else {
+            ""
+        };
+        let revision = snapshot.revision;
+        let etag = format!("{}-{revision}{revealed}", coordinator.instance());
         (snapshot, etag)
     };
     if EntityTags::contains(&context.head.headers, &etag) {
@@ -195,7 +202,7 @@ pub(in super::super) async fn snapshot(mut context: Context) -> Routed {
     };
     let mut reply = reply::json(&body);
     let tag = HeaderValue::try_from(format!("\"{etag}\""));
-    let tag = tag.expect("hexadecimal digits and a number");
+    let tag = tag.expect("hexadecimal digits, a number and a word");
     reply.headers_mut().insert(ETAG, tag);
     Ok(reply.into())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{accepted, apply, claim, deliver, generation, id, node, register, rejected, remove};
-use crate::{Bounds, CapacityExceeded, Change, RejectionReason, Store};
+use crate::{Bounds, CapacityExceeded, Change, RejectionReason, StoppedRollout, Store};
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, Failure, FailureKind, Generation, GenerationNumber,
     JoinerId, Origin, Revision,
@@ -246,26 +246,26 @@ pub(super) async fn confirmation_extends_the_newest_generation(store: &impl Stor
 }
 
 pub(super) async fn stop_of_a_roll_out_lasts_until_it_is_continued(store: &impl Store) {
-    let stop = |number, is_stopped| {
-        vec![Change::StopRollout {
+    let stopped = |number, reason: &str| StoppedRollout {
+        generation: GenerationNumber(number),
+        reason: Some(reason.into()),
+    };
+    let stop = |number, reason| vec![Change::StopRollout(stopped(number, reason))];
+    let resume = |number| {
+        vec![Change::ResumeRollout {
             generation: GenerationNumber(number),
-            is_stopped,
         }]
     };
     accepted(store.seal(generation(1, "one")).await);
     let inputs = store.state().inputs;
-    assert!(!apply(store, stop(1, false)).await.is_changed());
-    assert!(apply(store, stop(1, true)).await.is_changed());
-    assert!(!apply(store, stop(1, true)).await.is_changed());
-    assert_eq!(store.state().stopped_rollout, Some(GenerationNumber(1)));
-    assert!(apply(store, stop(1, false)).await.is_changed());
-    assert_eq!(store.state().stopped_rollout, None);
-    apply(store, stop(1, true)).await;
+    assert!(!apply(store, resume(1)).await.is_changed());
+    assert!(apply(store, stop(1, "first")).await.is_changed());
+    assert!(!apply(store, stop(1, "second")).await.is_changed());
     assert_eq!(store.state().inputs, inputs, "a record");
     accepted(store.seal(generation(2, "two")).await);
-    let stopped = store.state().stopped_rollout;
-    assert_eq!(stopped, Some(GenerationNumber(1)), "for newer ones as well");
-    assert!(apply(store, stop(2, false)).await.is_changed());
+    let found = store.state().stopped_rollout.clone();
+    assert_eq!(found, Some(stopped(1, "first")), "for newer ones as well");
+    assert!(apply(store, resume(2)).await.is_changed());
     assert_eq!(store.state().stopped_rollout, None);
 }
 

@@ -170,4 +170,23 @@ pub(super) async fn reports_are_bounded(store: &impl Store) {
     assert_eq!(long, (0, exceeded.into()));
     // A known phase may always be reported again, if it does not grow.
     apply(store, within("one", "", 0, 0)).await;
+    // A failure may always be reported.
+    apply(store, within("failed", "broken", 1, 0)).await;
+    // Phases with older files do not count.
+    accepted(store.seal(generation_of(2, &[("a", "y")])).await);
+    let newer = |phase| {
+        let report = NewReport {
+            within: PhaseBounds {
+                per_node_max: 1,
+                total_max_bytes: 2000,
+            },
+            ..new_report("a", phase, 2)
+        };
+        vec![Change::Report(report)]
+    };
+    apply(store, newer("two")).await;
+    let third = rejected(store, newer("three")).await;
+    let exceeded = CapacityExceeded::PhasesOfNode { max: 1 };
+    assert_eq!(third, (0, exceeded.into()));
+    assert_eq!(store.state().phases.of("a").count(), 3, "all are kept");
 }

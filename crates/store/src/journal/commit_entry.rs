@@ -14,7 +14,10 @@ use super::{
     scalar_entry::{BytesEntry, TimestampEntry},
     value_entry::ValueChangeEntry,
 };
-use crate::{Bounds, Change, SealCondition, SealOutcome, State, payload_ages::UnchangedPayloads};
+use crate::{
+    Bounds, Change, SealCondition, SealOutcome, State, StoppedRollout,
+    payload_ages::UnchangedPayloads,
+};
 use cfgsync_model::{Digest, GenerationNumber, Identifier, Provenance, Revision};
 use cfgsync_support::clock::Timestamp;
 
@@ -63,10 +66,12 @@ pub(super) enum ChangeEntry<'a> {
     Value(#[serde(borrow)] ValueChangeEntry<'a>),
     Report(#[serde(borrow)] ReportEntry<'a>),
     Run(#[serde(borrow)] RunChangeEntry<'a>),
-    /// The generation whose roll-out is stopped, or continued.
-    StopRollout(u64, bool),
+    /// The generation whose roll-out is stopped, and the reason.
+    StopRollout(u64, Option<&'a str>),
     /// A delivery with its time.
     DeliverAt(&'a str, u64, TimestampEntry),
+    /// The generation whose roll-out is continued.
+    ResumeRollout(u64),
 }
 
 impl<'a> CommitEntry<'a> {
@@ -216,10 +221,10 @@ impl<'a> ChangeEntry<'a> {
             Change::Confirm { generation, inputs } => Self::Confirm(generation.0, inputs.0),
             Change::Report(report) => Self::Report(ReportEntry::of(report)),
             Change::Run(change) => Self::Run(RunChangeEntry::of(change)),
-            Change::StopRollout {
-                generation,
-                is_stopped,
-            } => Self::StopRollout(generation.0, *is_stopped),
+            Change::StopRollout(StoppedRollout { generation, reason }) => {
+                Self::StopRollout(generation.0, reason.as_deref())
+            }
+            Change::ResumeRollout { generation } => Self::ResumeRollout(generation.0),
         }
     }
 
@@ -255,9 +260,12 @@ impl<'a> ChangeEntry<'a> {
             }),
             Self::Report(report) => report.change(),
             Self::Run(change) => change.change().map(Change::Run),
-            Self::StopRollout(generation, is_stopped) => Ok(Change::StopRollout {
+            Self::StopRollout(generation, reason) => Ok(Change::StopRollout(StoppedRollout {
                 generation: GenerationNumber(generation),
-                is_stopped,
+                reason: reason.map(Arc::from),
+            })),
+            Self::ResumeRollout(generation) => Ok(Change::ResumeRollout {
+                generation: GenerationNumber(generation),
             }),
             Self::Redraw(key) => Ok(Change::Redraw {
                 key: key.to_owned(),

@@ -46,7 +46,8 @@ pub(super) enum EventEntry<'a> {
     /// The name, the runner, the fence and the reason.
     RunFailed(&'a str, &'a str, u64, &'a str),
     RunForgotten(&'a str),
-    RolloutStopped(u64),
+    /// The generation and the reason.
+    RolloutStopped(u64, Option<&'a str>),
     RolloutResumed(u64),
     /// Another event, with the time of its change.
     At(TimestampEntry, #[serde(borrow)] Box<EventEntry<'a>>),
@@ -138,7 +139,9 @@ impl<'a> EventEntry<'a> {
                 reason,
             } => Self::RunFailed(name.as_str(), identifier.as_str(), fence.0, reason),
             EventKind::RunForgotten { name } => Self::RunForgotten(name.as_str()),
-            EventKind::RolloutStopped { generation } => Self::RolloutStopped(generation.0),
+            EventKind::RolloutStopped { generation, reason } => {
+                Self::RolloutStopped(generation.0, reason.as_deref())
+            }
             EventKind::RolloutResumed { generation } => Self::RolloutResumed(generation.0),
         }
     }
@@ -237,8 +240,9 @@ impl<'a> EventEntry<'a> {
             Self::RunForgotten(name) => EventKind::RunForgotten {
                 name: RunName::new(name)?,
             },
-            Self::RolloutStopped(generation) => EventKind::RolloutStopped {
+            Self::RolloutStopped(generation, reason) => EventKind::RolloutStopped {
                 generation: GenerationNumber(generation),
+                reason: reason.map(Arc::from),
             },
             Self::RolloutResumed(generation) => EventKind::RolloutResumed {
                 generation: GenerationNumber(generation),

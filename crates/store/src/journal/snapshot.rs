@@ -14,7 +14,7 @@ use super::{
     scalar_entry::TimestampEntry,
     value_entry::{self, AliasEntry, HistoryEntry},
 };
-use crate::{NodeOverride, State, bounds::bytes_of, event_history::EventHistory};
+use crate::{NodeOverride, State, StoppedRollout, bounds::bytes_of, event_history::EventHistory};
 use cfgsync_model::{
     Digest, Fence, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey,
 };
@@ -75,8 +75,8 @@ enum Part<'a> {
     Run(#[serde(borrow)] RunEntry<'a>),
     /// The highest fence of all runners so far, and the revision of the newest change of a run.
     NewestFence(u64, u64),
-    /// The generation whose roll-out an operator has stopped.
-    StoppedRollout(u64),
+    /// The generation whose roll-out is stopped, and the reason.
+    StoppedRollout(u64, Option<&'a str>),
     /// How the generation before this part came about.
     Provenance(#[serde(borrow)] ProvenanceEntry<'a>),
     /// A node, a generation that it has received, and the time of this delivery.
@@ -205,8 +205,8 @@ pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Ve
         if fence > Fence(0) {
             part(&Part::NewestFence(fence.0, state.runs.revision().0));
         }
-        if let Some(generation) = state.stopped_rollout {
-            part(&Part::StoppedRollout(generation.0));
+        if let Some(StoppedRollout { generation, reason }) = &state.stopped_rollout {
+            part(&Part::StoppedRollout(generation.0, reason.as_deref()));
         }
         let mut before = None;
         for generation in state.generations.iter() {
@@ -316,8 +316,11 @@ impl Part<'_> {
             Self::NewestFence(fence, revision) => {
                 state.runs.restore(Fence(fence), Revision(revision));
             }
-            Self::StoppedRollout(generation) => {
-                state.stopped_rollout = Some(GenerationNumber(generation));
+            Self::StoppedRollout(generation, reason) => {
+                state.stopped_rollout = Some(StoppedRollout {
+                    generation: GenerationNumber(generation),
+                    reason: reason.map(Arc::from),
+                });
             }
             Self::PayloadAges(ages) => {
                 for (identifier, since) in ages {
@@ -398,8 +401,12 @@ mod tests {
 
     #[test]
     fn stop_of_a_roll_out_is_kept() {
+        let stopped = Some(StoppedRollout {
+            generation: GenerationNumber(4),
+            reason: Some("a failed".into()),
+        });
         let state = State {
-            stopped_rollout: Some(GenerationNumber(4)),
+            stopped_rollout: stopped.clone(),
             ..State::default()
         };
         let instance = Instance::from_bytes([1; 16]);
@@ -409,7 +416,7 @@ mod tests {
         };
         let file = to_file(instances, &state, 1);
         let (read, _) = read(&file, instance, PathBuf::new).unwrap();
-        assert_eq!(read.stopped_rollout, Some(GenerationNumber(4)));
+        assert_eq!(read.stopped_rollout, stopped);
     }
 
     #[test]
