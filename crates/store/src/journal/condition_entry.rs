@@ -101,6 +101,7 @@ impl<'a> ConditionEntry<'a> {
             | Change::Redraw { .. }
             | Change::Unban(_)
             | Change::StopRollout { .. }
+            | Change::ResumeRollout { .. }
             | Change::Confirm { .. }
             | Change::Run(_) => Self::None,
         }
