@@ -65,8 +65,9 @@ lint:
 	cargo check --locked
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
-# cargo runs all tests: units, golden files, the wire format, and the check that generated files are up to date.
-unit:
+# cargo runs all tests: units, golden files, the wire format, and the check that generated files are up to date. Those of
+# the store on etcd start a real one.
+unit: e2e-packages
 	cargo test --workspace --locked
 
 # Use the binary that `unit` builds. A separate build would compile half of it again, with other features.

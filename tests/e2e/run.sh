@@ -16,12 +16,12 @@ bound_seconds=120
 script() {
     case $1 in
         quickstart) echo examples/quickstart/demo.sh ;;
-        etcd | nats | nginx | redis-cluster | rolling | precomputed | exec) echo "examples/$1/run.sh" ;;
+        etcd | nats | nginx | redis-cluster | rolling | ha | precomputed | exec) echo "examples/$1/run.sh" ;;
         *) echo "tests/e2e/$1.sh" ;;
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats nginx redis-cluster rolling empty-image smoke readme docs templates messages production browser
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats nginx redis-cluster rolling ha empty-image smoke readme docs templates messages production browser
 
 failed=
 for name in "$@"; do

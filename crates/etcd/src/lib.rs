@@ -10,6 +10,7 @@
 //! - An entry that may have been written is written again under the same key, so it takes effect at most once.
 //! - An entry that this program cannot decode has no effect.
 
+mod api;
 mod endpoint;
 mod error;
 mod settings;
@@ -36,16 +37,3 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{EtcdError, EtcdErrorKind};
 pub use settings::{EtcdConfig, Housekeeping};
 pub use store::EtcdStore;
-
-/// The generated client of etcd's API.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    clippy::pedantic,
-    dead_code
-)]
-mod api {
-    tonic::include_proto!("etcdserverpb");
-}

@@ -12,7 +12,9 @@ const QUOTA_NEAR_PERCENT: u64 = 80;
 
 /// Returns the table.
 pub(super) fn table(body: &ServersBody) -> String {
-    let rows = body.servers.iter();
+    let mut servers: Vec<&ServerEntry> = body.servers.iter().collect();
+    servers.sort_by(|a, b| (&a.name, &a.urls).cmp(&(&b.name, &b.urls)));
+    let rows = servers.into_iter();
     let rows: Vec<_> = rows.map(|server| row(server, body.revision.0)).collect();
     let mut text = columns(&["SERVER", "URLS", "VERSION", "SINCE", "LAG", ""], &rows);
     if let Some(problem) = &body.problem {
