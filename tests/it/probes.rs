@@ -344,7 +344,7 @@ fn roll_out_waits_for_healthy_nodes_and_names_the_one_that_failed() {
     cluster.change("two");
     cluster
         .server
-        .log_until("all nodes have been handed generation 2 (3 have reported");
+        .log_until("generation 2 is rolled out: reported healthy: 3,");
     cluster.change("bad");
     cluster
         .server
