@@ -1,6 +1,7 @@
 //! Tests of the coordinator, one file for each subject. The clock is paused, so time passes only if a test advances it.
 //! This file has the helpers that the subjects share.
 
+mod store_handle;
 mod generations;
 mod waiting;
 mod membership;
@@ -56,6 +57,7 @@ use cfgsync_store::{
 };
 use cfgsync_support::clock::{Timestamp, WallClock};
 use cfgsync_wire::{ClusterState, ErrorBody, LeaveBody, NodeState, ReceivedPayload};
+use store_handle::StoreHandle;
 
 pub(super) const PEERS: &str = "
 materializers:

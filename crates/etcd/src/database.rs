@@ -1,4 +1,4 @@
-//! What etcd says about itself: its members, its leader, its size and its alarms.
+//! The description that etcd gives of itself: its members, its leader, its size and its alarms.
 
 use crate::{
     EtcdError,

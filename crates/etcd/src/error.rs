@@ -6,13 +6,13 @@ use tonic::{Code, Status};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct EtcdError {
-    /// What a caller can do about it.
+    /// The kind, by which a caller decides.
     pub kind: EtcdErrorKind,
-    /// What happened, with the address of the member.
+    /// A sentence with the address of the member and its answer.
     pub reason: String,
 }
 
-/// What a caller can do about an [`EtcdError`].
+/// The kind of an [`EtcdError`], by which a caller decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EtcdErrorKind {
     /// etcd was not reached, so it has done nothing. Another member, or the same one later, may answer.

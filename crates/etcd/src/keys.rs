@@ -21,7 +21,7 @@ pub(crate) enum Key {
     Server(ServerId),
     /// The server whose turn it is to render.
     Turn,
-    /// What a server tells about its nodes, in parts that are numbered from 0.
+    /// A part of a server's message about its nodes. Parts are numbered from 0.
     Presence(ServerId, usize),
 }
 

@@ -26,7 +26,7 @@ const PAGE_KEYS: i64 = 32;
 /// The number of times that the data are read again because etcd has compacted them meanwhile.
 const TRIES_MAX: usize = 3;
 
-/// What was read, and the revision of etcd that it shows.
+/// The data of a cluster, and the revision of etcd that they show.
 pub(crate) struct Loaded {
     pub(crate) view: View,
     pub(crate) etcd_revision: i64,

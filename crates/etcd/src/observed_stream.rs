@@ -20,7 +20,7 @@ const FRAME_TYPE_AT: usize = 3;
 /// The type of the first frame that an HTTP/2 server sends.
 const SETTINGS: u8 = 4;
 
-/// What was seen on a connection.
+/// The traces of a connection's failure.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observed(Arc<Mutex<Seen>>);
 

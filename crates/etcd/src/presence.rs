@@ -1,4 +1,4 @@
-//! What servers tell each other about the nodes that reach them, as records of etcd.
+//! The messages of servers about the nodes that reach them, as records of etcd.
 
 use serde::{Deserialize, Serialize};
 

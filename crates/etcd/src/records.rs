@@ -22,7 +22,7 @@ pub(crate) struct MetaRecord {
     pub(crate) cluster: String,
     /// The identity of the cluster's revisions and generations.
     pub(crate) instance: Instance,
-    /// What is added to etcd's revisions, so that revisions go on above those of a store that was copied.
+    /// The number that is added to etcd's revisions, so that revisions go on above those of a store that was copied.
     pub(crate) revision_base: u64,
     /// The identity of the etcd that the data were written to.
     pub(crate) etcd_cluster: u64,

@@ -1,4 +1,4 @@
-//! What the tasks of an open store share: the newest state, the connection, and the callers that wait for a decision.
+//! The shared parts of an open store's tasks: the newest state, the connection, and the callers that wait for a decision.
 
 use std::{
     collections::HashMap,
@@ -48,7 +48,7 @@ struct Link {
     problem: Option<String>,
 }
 
-/// What the tasks of an open store share.
+/// The shared parts of an open store's tasks.
 pub(crate) struct Shared {
     pub(crate) config: EtcdConfig,
     pub(crate) keys: Keys,
@@ -66,9 +66,9 @@ pub(crate) struct Shared {
     pub(crate) turn_changed: Notify,
     /// The number of this server's lease. Zero if it has none.
     lease: AtomicI64,
-    /// What the other servers tell about their nodes.
+    /// The messages of the other servers about their nodes.
     pub(crate) presences: broadcast::Sender<Arc<Presence>>,
-    /// What this server says about itself.
+    /// The description that this server gives of itself.
     pub(crate) description: watch::Sender<ServerDescription>,
     link: Mutex<Link>,
     view: Mutex<View>,

@@ -19,7 +19,7 @@ use cfgsync_store::{
     shared_log::{Proposal, ProposedFiles, SealProposal, SharedLogError},
 };
 
-/// What an entry of the log did.
+/// The effect of an entry of the log.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// The results of its batches.
@@ -37,7 +37,7 @@ pub(crate) struct LogRecord {
     pub(crate) value: Bytes,
 }
 
-/// What is kept of an entry that was read.
+/// The part of an entry that is kept once it is read.
 #[derive(Debug)]
 pub(crate) struct KnownEntry {
     pub(crate) key: LogKey,

@@ -38,7 +38,7 @@ pub(crate) struct Job {
     pub(crate) deadline: Instant,
 }
 
-/// What is to be written.
+/// The content of a request.
 pub(crate) enum Request {
     /// A batch of changes, encoded.
     Batch(Vec<u8>, BatchAnswer),
@@ -58,7 +58,7 @@ enum Written {
     Lost(EtcdError),
 }
 
-/// What a transaction found if it did not append its entry.
+/// The state that a transaction found.
 enum Found {
     /// The entry is there, now or since an earlier try.
     Entry,

@@ -208,7 +208,7 @@ pub enum SealOutcome {
     Outdated,
 }
 
-/// What must be as the render saw it, so that a generation is sealed.
+/// The parts of the state that must be as the render saw them, so that a generation is sealed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SealCondition {
     /// The newest change of a registration, for the first generation of a cluster that takes no node later. Then the

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cfgsync_model::{Fence, Identifier, Revision, RunName};
 
-/// What a server says about itself to the others.
+/// The description that a server gives of itself to the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerDescription {
     /// The name of its machine.
@@ -20,7 +20,7 @@ pub struct ServerDescription {
 /// A running server, as the others see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerStatus {
-    /// What it says about itself.
+    /// Its description of itself.
     pub description: ServerDescription,
     /// The version of its program.
     pub version: String,
@@ -32,7 +32,7 @@ pub struct ServerStatus {
     pub is_this: bool,
 }
 
-/// What a server knows about the nodes that reach it, and what other servers cannot see. It has no revision, and causes no
+/// A server's knowledge of the nodes that reach it, which other servers cannot see. It has no revision, and causes no
 /// render.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Presence {
@@ -71,7 +71,7 @@ pub struct Database {
     pub size_bytes: u64,
     /// The largest size, in bytes, if the database says it.
     pub quota_bytes: Option<u64>,
-    /// What it reports to be wrong.
+    /// Its alarms.
     pub alarms: Vec<String>,
 }
 

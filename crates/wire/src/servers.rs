@@ -58,7 +58,7 @@ pub struct DatabaseEntry {
     /// The largest size, in bytes, if the database says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<u64>,
-    /// What it reports to be wrong.
+    /// Its alarms.
     pub alarms: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a server says about itself to the other servers of its cluster.
+//! The description that a server gives of itself to the other servers of its cluster.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

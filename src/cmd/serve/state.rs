@@ -92,7 +92,7 @@ pub(super) fn open(
     }
     if kind != StoreKind::Directory && args.relocation() != Relocation::Unstated {
         return Err(CommandError::usage(
-            "--moved and --restored need a store in a directory (--state-dir DIR)",
+            "--moved and --restored need --state-dir DIR",
         ));
     }
     match kind {

@@ -1,50 +1,11 @@
 //! Tests of a server that starts after another one ended during a render.
 
-use std::{fs, path::PathBuf};
-
-use tokio::sync::watch;
+use std::fs;
 
 use super::*;
-use cfgsync_model::{Generation, Revision};
-
-/// A memory store with a file for the crash mark.
-struct MarkedStore {
-    inner: Arc<MemoryStore>,
-    crash_mark: PathBuf,
-}
-
-impl Store for MarkedStore {
-    fn instance(&self) -> Instance {
-        self.inner.instance()
-    }
-
-    fn state(&self) -> StateGuard {
-        self.inner.state()
-    }
-
-    fn follow(&self) -> watch::Receiver<Revision> {
-        self.inner.follow()
-    }
-
-    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
-        self.inner.apply(changes)
-    }
-
-    fn seal_if(
-        &self,
-        generation: Arc<Generation>,
-        only_if: SealCondition,
-    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        self.inner.seal_if(generation, only_if)
-    }
-
-    fn crash_mark(&self) -> Option<PathBuf> {
-        Some(self.crash_mark.clone())
-    }
-}
 
 /// Starts a server on `store` whose materializer succeeds.
-fn start_marked(store: &Arc<MarkedStore>) -> Cluster {
+fn start_marked(store: &Arc<StoreHandle>) -> Cluster {
     let materializer = Scripted(|snapshot: &RegistrationSnapshot| Ok(one_file_each(snapshot, "x")));
     start_on(
         store.clone(),
@@ -54,11 +15,11 @@ fn start_marked(store: &Arc<MarkedStore>) -> Cluster {
 }
 
 /// Returns a store with one node, and a crash mark as a server leaves it that is killed during the first render.
-async fn store_after_a_crash(directory: &Path) -> Arc<MarkedStore> {
+async fn store_after_a_crash(directory: &Path) -> Arc<StoreHandle> {
     let crash_mark = directory.join("rendering");
-    let store = Arc::new(MarkedStore {
-        inner: store(),
-        crash_mark: crash_mark.clone(),
+    let store = Arc::new(StoreHandle {
+        crash_mark: Some(crash_mark.clone()),
+        ..StoreHandle::of(store())
     });
     let seen = Arc::new(Mutex::new(None));
     let materializer = {
@@ -96,7 +57,7 @@ async fn render_in_which_a_server_ended_is_repeated_after_a_pause() {
         "the same registration does not end the pause"
     );
     assert_eq!(number(&cluster.files("a").await), 1);
-    assert!(!store.crash_mark.exists());
+    assert!(!store.crash_mark.as_ref().unwrap().exists());
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,9 +65,10 @@ async fn render_in_which_two_servers_ended_waits_for_another_input_or_an_operato
     let directory = tempfile::tempdir().unwrap();
     for ends_by_input in [false, true] {
         let store = store_after_a_crash(directory.path()).await;
-        let mark = fs::read_to_string(&store.crash_mark).unwrap();
+        let crash_mark = store.crash_mark.as_ref().unwrap();
+        let mark = fs::read_to_string(crash_mark).unwrap();
         let mark = mark.trim_end().strip_suffix('1').unwrap();
-        fs::write(&store.crash_mark, format!("{mark}2\n")).unwrap();
+        fs::write(crash_mark, format!("{mark}2\n")).unwrap();
         let cluster = start_marked(&store);
         for _ in 0..2 {
             match cluster.fetch("a").await {
@@ -128,6 +90,6 @@ async fn render_in_which_two_servers_ended_waits_for_another_input_or_an_operato
             cluster.reset().await.unwrap();
         }
         assert_eq!(number(&cluster.files("a").await), 1);
-        assert!(!store.crash_mark.exists());
+        assert!(!store.crash_mark.as_ref().unwrap().exists());
     }
 }

@@ -1,62 +1,17 @@
 //! Tests of what servers tell each other about the nodes that reach them.
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use super::*;
-use cfgsync_model::{Generation, Revision};
-use cfgsync_store::Presence;
-
-/// A handle of a shared memory store, with its own way to the other handles.
-struct SharedStore {
-    inner: Arc<MemoryStore>,
-    to_others: broadcast::Sender<Arc<Presence>>,
-    from_others: broadcast::Sender<Arc<Presence>>,
-}
-
-impl Store for SharedStore {
-    fn instance(&self) -> Instance {
-        self.inner.instance()
-    }
-
-    fn state(&self) -> StateGuard {
-        self.inner.state()
-    }
-
-    fn follow(&self) -> watch::Receiver<Revision> {
-        self.inner.follow()
-    }
-
-    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
-        self.inner.apply(changes)
-    }
-
-    fn seal_if(
-        &self,
-        generation: Arc<Generation>,
-        only_if: SealCondition,
-    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        self.inner.seal_if(generation, only_if)
-    }
-
-    fn share_presence(&self, presence: Presence) -> BoxFuture<'_, ()> {
-        let _ = self.to_others.send(Arc::new(presence));
-        Box::pin(std::future::ready(()))
-    }
-
-    fn presences(&self) -> Option<broadcast::Receiver<Arc<Presence>>> {
-        Some(self.from_others.subscribe())
-    }
-}
 
 /// Starts two servers on one store.
 fn two_servers(spec_text: &str) -> [Cluster; 2] {
     let inner = store();
     let (first, second) = (broadcast::Sender::new(64), broadcast::Sender::new(64));
     let start = |to_others: &broadcast::Sender<_>, from_others: &broadcast::Sender<_>| {
-        let store = Arc::new(SharedStore {
-            inner: inner.clone(),
-            to_others: to_others.clone(),
-            from_others: from_others.clone(),
+        let store = Arc::new(StoreHandle {
+            presences: Some([to_others.clone(), from_others.clone()]),
+            ..StoreHandle::of(inner.clone())
         });
         start_on(store, spec(&format!("{spec_text}{PEERS}")), vec![])
     };

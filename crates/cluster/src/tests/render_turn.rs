@@ -3,48 +3,11 @@
 use tokio::sync::watch;
 
 use super::*;
-use cfgsync_model::{Generation, Revision};
-
-/// A handle of a shared memory store, for a server that may have the turn.
-struct SharedStore {
-    inner: Arc<MemoryStore>,
-    has_turn: watch::Sender<bool>,
-}
-
-impl Store for SharedStore {
-    fn instance(&self) -> Instance {
-        self.inner.instance()
-    }
-
-    fn state(&self) -> StateGuard {
-        self.inner.state()
-    }
-
-    fn follow(&self) -> watch::Receiver<Revision> {
-        self.inner.follow()
-    }
-
-    fn apply(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Commit, CommitError>> {
-        self.inner.apply(changes)
-    }
-
-    fn seal_if(
-        &self,
-        generation: Arc<Generation>,
-        only_if: SealCondition,
-    ) -> BoxFuture<'_, Result<SealOutcome, CommitError>> {
-        self.inner.seal_if(generation, only_if)
-    }
-
-    fn render_turn(&self) -> Option<watch::Receiver<bool>> {
-        Some(self.has_turn.subscribe())
-    }
-}
 
 /// Two servers, with the number of renders of each. The first one has the turn, and hangs if `hangs`.
 struct Servers {
     clusters: [Cluster; 2],
-    stores: [Arc<SharedStore>; 2],
+    stores: [Arc<StoreHandle>; 2],
     renders: [Arc<AtomicUsize>; 2],
 }
 
@@ -52,9 +15,9 @@ impl Servers {
     fn start(answer: impl Fn(usize) -> bool + Copy + Send + Sync + 'static) -> Self {
         let inner = store();
         let stores = [true, false].map(|has_turn| {
-            Arc::new(SharedStore {
-                inner: inner.clone(),
-                has_turn: watch::Sender::new(has_turn),
+            Arc::new(StoreHandle {
+                turn: Some(watch::Sender::new(has_turn)),
+                ..StoreHandle::of(inner.clone())
             })
         });
         let renders = [0, 1].map(|_| Arc::<AtomicUsize>::default());
@@ -93,8 +56,9 @@ async fn only_the_server_with_the_turn_renders() {
         cluster.files("a").await;
     }
     assert_eq!(servers.counts(), [1, 0]);
-    servers.stores[0].has_turn.send_replace(false);
-    servers.stores[1].has_turn.send_replace(true);
+    for (store, has_turn) in servers.stores.iter().zip([false, true]) {
+        store.turn.as_ref().unwrap().send_replace(has_turn);
+    }
     servers.clusters[0].add("b").await;
     for cluster in &servers.clusters {
         cluster.files("b").await;

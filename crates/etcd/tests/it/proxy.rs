@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-/// What happens to connections.
+/// The state of the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Link {
     /// They work.

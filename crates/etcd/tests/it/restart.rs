@@ -1,4 +1,4 @@
-//! What a store on a real etcd has acknowledged is there when it is opened again.
+//! A store on a real etcd has everything that it acknowledged when it is opened again.
 
 use std::{
     collections::BTreeMap,
