@@ -235,7 +235,7 @@ impl Follower {
             Key::Part(digest) if is_put => self.shared.view().parts.add(digest, value),
             Key::References => self.shared.view().references = kv.mod_revision,
             Key::Snapshot if is_put => match records::decode("snapshot", &value) {
-                Ok(record) => self.shared.view().snapshot = Some((record, kv.mod_revision)),
+                Ok(record) => self.shared.view().note_snapshot(record, kv.mod_revision),
                 Err(error) => tracing::warn!(event = "etcd_record_refused", "{error}"),
             },
             Key::Server(id) if is_put => {

@@ -173,6 +173,7 @@ impl View {
             bytes: record.value.len(),
             parts: LogValue::parse(&record.value).map_or(vec![], LogValue::parts),
         };
+        self.parts.forget(&entry.parts);
         self.log.insert(record.etcd_revision, entry);
     }
 
@@ -186,6 +187,13 @@ impl View {
     /// Replaces the generations of the state, which were taken without their files.
     pub(crate) fn set_generations(&mut self, generations: VecDeque<Arc<Generation>>) {
         self.state.generations = Arc::new(generations);
+    }
+
+    /// Notes a new snapshot. This server needs none of its parts.
+    pub(crate) fn note_snapshot(&mut self, record: SnapshotRecord, etcd_revision: i64) {
+        self.parts.forget(&record.parts);
+        self.parts.forget(&record.events);
+        self.snapshot = Some((record, etcd_revision));
     }
 
     /// Notes that an entry of the log was deleted.
