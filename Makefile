@@ -62,6 +62,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo check --lib --no-default-features --locked
+	cargo check --no-default-features --features cli --locked
 	cargo check --locked
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 

@@ -11,6 +11,7 @@ use tokio::{
 
 use account::Account;
 use cfgsync_cluster::Coordinator;
+#[cfg(feature = "etcd")]
 use cfgsync_etcd::{EtcdConfig, EtcdError, EtcdStore};
 use cfgsync_materialize::Materializer;
 use cfgsync_server::{DrainReport, HttpConfig};
@@ -281,6 +282,7 @@ pub fn open_store(
 ///
 /// # Errors
 /// See [`cfgsync_etcd::EtcdErrorKind`].
+#[cfg(feature = "etcd")]
 pub async fn open_etcd(config: EtcdConfig) -> Result<Arc<dyn Store>, EtcdError> {
     let store = EtcdStore::open(config).await?;
     log_opened(&store, &store.place());

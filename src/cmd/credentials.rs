@@ -118,6 +118,7 @@ impl TokenSource {
 }
 
 /// Reads a password from a file. Line breaks at its end do not belong to it.
+#[cfg(feature = "etcd")]
 pub(crate) fn read_password(path: &Path) -> Result<SecretString, CredentialError> {
     let failed = |problem: String| CredentialError {
         place: path.display().to_string(),

@@ -11,7 +11,6 @@ use cfgsync_client::{
     CallError, FailureKind, JoinError, KeyError as NodeKeyError, RouteError, TrustError,
     UnreachableCause, disk::DiskError,
 };
-use cfgsync_etcd::{EtcdError, EtcdErrorKind};
 use cfgsync_model::FailureKind as ClusterFailureKind;
 use cfgsync_server::TlsError;
 use cfgsync_spec::SpecError;
@@ -485,42 +484,6 @@ impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         let (exit, hint) = store(&error);
         Self::new(exit, &error).maybe_hint(hint)
-    }
-}
-
-impl From<EtcdError> for CommandError {
-    fn from(error: EtcdError) -> Self {
-        let (exit, hint) = etcd(error.kind);
-        Self::new(exit, format!("cannot use etcd: {error}")).maybe_hint(Some(hint))
-    }
-}
-
-fn etcd(kind: EtcdErrorKind) -> (Exit, &'static str) {
-    match kind {
-        EtcdErrorKind::Unreachable | EtcdErrorKind::Ambiguous | EtcdErrorKind::Compacted => (
-            Exit::Unreachable,
-            "check that etcd runs and that --etcd-endpoints names its clients' addresses",
-        ),
-        EtcdErrorKind::NoSpace => (
-            Exit::Unreachable,
-            "the database of etcd is full: compact and defragment it, then `etcdctl alarm disarm`",
-        ),
-        EtcdErrorKind::NotPermitted | EtcdErrorKind::TokenExpired => (
-            Exit::NotAllowed,
-            "check --etcd-user and its password; the user needs to read and write the keys below --etcd-prefix",
-        ),
-        EtcdErrorKind::NotTrusted => (
-            Exit::NotAllowed,
-            "check --etcd-ca, --etcd-cert and --etcd-key, and the names in etcd's certificate",
-        ),
-        EtcdErrorKind::NotEtcd => (
-            Exit::WrongSetting,
-            "check --etcd-endpoints; an address that begins with http:// has no TLS",
-        ),
-        EtcdErrorKind::Malformed | EtcdErrorKind::TooLarge => (
-            Exit::WrongSetting,
-            "look at the keys below --etcd-prefix with etcdctl; another prefix begins a new cluster",
-        ),
     }
 }
 

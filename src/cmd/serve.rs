@@ -4,6 +4,7 @@ mod signals;
 mod blocking;
 mod cause;
 mod access;
+#[cfg(feature = "etcd")]
 mod etcd;
 mod state;
 mod signing;

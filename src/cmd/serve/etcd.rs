@@ -1,13 +1,15 @@
 //! `--etcd-*`: how a server reaches etcd, and where the data of the cluster are there.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use cfgsync::app::History;
-use cfgsync_etcd::{Endpoint, EtcdConfig, Housekeeping};
+use cfgsync::app::{self, History};
+use cfgsync_etcd::{Endpoint, EtcdConfig, EtcdErrorKind, Housekeeping};
 use cfgsync_spec::Spec;
+use cfgsync_store::Store;
 use clap::Args;
+use tokio::runtime::Handle;
 
-use crate::cmd::{credentials, error::CommandError, parsers::duration};
+use crate::cmd::{credentials, error::CommandError, exit::Exit, parsers::duration};
 
 /// The shortest timeout. A shorter one would refuse changes that a healthy etcd confirms.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -117,6 +119,45 @@ impl EtcdArgs {
             event_bounds: history.events,
             housekeeping: Housekeeping::default(),
         })
+    }
+}
+
+/// Opens the store. Blocks the calling thread, which is not one of the runtime's own.
+pub(super) fn open(config: EtcdConfig) -> Result<Arc<dyn Store>, CommandError> {
+    let opened = Handle::current().block_on(app::open_etcd(config));
+    opened.map_err(|error| {
+        let (exit, hint) = advice(error.kind);
+        CommandError::new(exit, format!("cannot use etcd: {error}")).hint(hint)
+    })
+}
+
+/// Returns the exit code for an error of etcd, and the way out.
+fn advice(kind: EtcdErrorKind) -> (Exit, &'static str) {
+    match kind {
+        EtcdErrorKind::Unreachable | EtcdErrorKind::Ambiguous | EtcdErrorKind::Compacted => (
+            Exit::Unreachable,
+            "check that etcd runs and that --etcd-endpoints names its clients' addresses",
+        ),
+        EtcdErrorKind::NoSpace => (
+            Exit::Unreachable,
+            "the database of etcd is full: compact and defragment it, then `etcdctl alarm disarm`",
+        ),
+        EtcdErrorKind::NotPermitted | EtcdErrorKind::TokenExpired => (
+            Exit::NotAllowed,
+            "check --etcd-user and its password; the user needs to read and write the keys below --etcd-prefix",
+        ),
+        EtcdErrorKind::NotTrusted => (
+            Exit::NotAllowed,
+            "check --etcd-ca, --etcd-cert and --etcd-key, and the names in etcd's certificate",
+        ),
+        EtcdErrorKind::NotEtcd => (
+            Exit::WrongSetting,
+            "check --etcd-endpoints; an address that begins with http:// has no TLS",
+        ),
+        EtcdErrorKind::Malformed | EtcdErrorKind::TooLarge => (
+            Exit::WrongSetting,
+            "look at the keys below --etcd-prefix with etcdctl; another prefix begins a new cluster",
+        ),
     }
 }
 

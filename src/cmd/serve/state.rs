@@ -6,9 +6,9 @@ use cfgsync::app::{self, History};
 use cfgsync_spec::Spec;
 use cfgsync_store::{Relocation, Store};
 use clap::{Args, ValueEnum};
-use tokio::runtime::Handle;
 
-use super::etcd::EtcdArgs;
+#[cfg(feature = "etcd")]
+use super::etcd::{self, EtcdArgs};
 use crate::cmd::error::CommandError;
 
 /// The variable that systemd sets for a unit with `StateDirectory=`. Colons separate several directories.
@@ -22,6 +22,7 @@ enum StoreKind {
     /// In the state directory
     Directory,
     /// In etcd, shared with other servers of the same cluster
+    #[cfg(feature = "etcd")]
     Etcd,
 }
 
@@ -33,6 +34,7 @@ pub(super) struct StateArgs {
     /// the same spec share one cluster. The state directory then has only the server's own certificate.
     #[arg(long, env = "CFGSYNC_STORE", value_name = "KIND", value_enum)]
     store: Option<StoreKind>,
+    #[cfg(feature = "etcd")]
     #[command(flatten)]
     etcd: EtcdArgs,
     /// Keep the state in this directory, so that the server continues after a restart or a crash
@@ -87,6 +89,7 @@ pub(super) fn open(
         Some(_) => StoreKind::Directory,
         None => StoreKind::Memory,
     });
+    #[cfg(feature = "etcd")]
     if kind != StoreKind::Etcd && args.etcd.is_given() {
         return Err(CommandError::usage("--etcd-endpoints needs --store etcd"));
     }
@@ -103,12 +106,11 @@ pub(super) fn open(
             let store = app::open_store(Some(directory), args.relocation(), spec, history);
             Ok(Some(store?))
         }
+        #[cfg(feature = "etcd")]
         StoreKind::Etcd if !args.etcd.is_given() => Err(CommandError::usage(
             "--store etcd needs --etcd-endpoints http://HOST:2379",
         )),
-        StoreKind::Etcd => {
-            let config = args.etcd.config(spec, history)?;
-            Ok(Some(Handle::current().block_on(app::open_etcd(config))?))
-        }
+        #[cfg(feature = "etcd")]
+        StoreKind::Etcd => etcd::open(args.etcd.config(spec, history)?).map(Some),
     }
 }
