@@ -24,8 +24,9 @@ use cfgsync_model::{
     WriteMode,
 };
 use cfgsync_store::{
-    Change, CommitError, Event, EventKind, MemoryStore, NewClaim, RunChange, SealOutcome, SetValue,
-    State, Store, ValueBounds, ValueChange, conformance, shared_log,
+    Change, CommitError, DirectoryConfig, Event, EventBounds, EventKind, MemoryStore, NewClaim,
+    Relocation, RunChange, SealOutcome, SetValue, State, Store, ValueBounds, ValueChange,
+    conformance, shared_log,
 };
 use cfgsync_support::clock::Timestamp;
 
@@ -485,13 +486,30 @@ async fn answers_hold_while_members_and_links_fail() {
     }
 }
 
-/// The checker itself holds for a store that cannot fail.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_of_a_memory_store_hold() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::open(3).expect("there are random numbers"));
+/// Checks the answers of a store for one server, which cannot fail.
+async fn check_without_faults(store: Arc<dyn Store>) {
     let stores = vec![store; SERVERS];
     let until = Instant::now() + Duration::from_secs(1);
     let answers = run_clients(&stores, 1, until).await;
     settle(&stores).await;
     check(&stores, &answers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_a_memory_store_hold() {
+    let store = MemoryStore::open(3).expect("there are random numbers");
+    check_without_faults(Arc::new(store)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_a_store_in_a_directory_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = DirectoryConfig {
+        directory: directory.path().join("state"),
+        cluster: "chaos".to_owned(),
+        history: 3,
+        relocation: Relocation::Unstated,
+        event_bounds: EventBounds::default(),
+    };
+    check_without_faults(config.open().unwrap()).await;
 }
