@@ -202,6 +202,7 @@ impl Wired {
             self.reconciler.await;
         });
         let (store, coordinator) = (self.store, self.coordinator);
+        let closed = store.clone();
         let (store_failed, mut store_failure) = oneshot::channel();
         let shutdown = async move {
             tokio::select! {
@@ -240,6 +241,7 @@ impl Wired {
         if let Err(panic) = reconciler.await {
             tracing::error!("the coordinator stopped because of a bug: {panic}");
         }
+        closed.close().await;
         if let Some(audit) = self.account.guard.audit() {
             audit.flush().await;
         }

@@ -1,5 +1,5 @@
-//! What has changed from the newest generation to the one that is about to be sealed. It is stored with the seal, so that
-//! it can be shown after a restart. This is pure.
+//! The changes from the newest generation to the one that is about to be sealed. They are stored with the seal, so that
+//! they can be shown after a restart. This is pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -90,7 +90,7 @@ pub(crate) struct NoteLog {
     rewrites: bool,
 }
 
-/// What is to be written to the file.
+/// The content for the file.
 pub(crate) struct NoteWrite {
     path: PathBuf,
     text: String,

@@ -18,7 +18,7 @@ use cfgsync_model::{Digest, GenerationNumber, Identifier, Instance, Revision, Se
 use cfgsync_spec::IdentityMode;
 use cfgsync_store::{RegisteredNode, State};
 
-/// What a client has that waits for another payload.
+/// The payload of a client that waits for another one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Held {
     /// The payload.

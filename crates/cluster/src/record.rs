@@ -15,7 +15,7 @@ use cfgsync_store::{EventKind, PositionedEvent, State};
 use cfgsync_support::clock::Timestamp;
 use cfgsync_wire::{RecordBody, RecordNodeState, RecordOutcome, RecordRender, RefusedEntry};
 
-/// What a record is made of.
+/// The sources of a record.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordSource<'a> {
     /// The name of the cluster.

@@ -267,6 +267,9 @@ impl Follower {
 
     /// Reads entries of the log, in order, publishes the state, and answers the callers.
     async fn read_log(&self, session: &Session, records: Vec<LogRecord>) -> Result<(), EtcdError> {
+        if records.is_empty() {
+            return Ok(());
+        }
         let mut decisions = Decisions::new();
         let read = self.read_records(session, records, &mut decisions).await;
         {

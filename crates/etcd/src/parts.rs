@@ -77,6 +77,9 @@ impl PartCache {
 
     /// Forgets these parts.
     pub(crate) fn forget(&mut self, digests: &[Digest]) {
+        if digests.is_empty() {
+            return;
+        }
         for digest in digests {
             self.remove(*digest);
         }

@@ -37,6 +37,8 @@ pub(crate) struct RecordKeeper {
     /// The lease, which may outlive a connection.
     lease: Option<i64>,
     written: Option<ServerRecord>,
+    /// The connection that was used last, to end the lease.
+    session: Option<Arc<Session>>,
 }
 
 impl RecordKeeper {
@@ -45,6 +47,7 @@ impl RecordKeeper {
             shared,
             lease: None,
             written: None,
+            session: None,
         }
     }
 
@@ -55,8 +58,7 @@ impl RecordKeeper {
             () = stop.cancelled() => {}
             () = self.keep(&mut session, &mut description) => {}
         }
-        let open = session.borrow().clone();
-        if let (Some(session), Some(lease)) = (open, self.lease) {
+        if let (Some(session), Some(lease)) = (self.session, self.lease) {
             // Otherwise the lease ends by itself.
             let _ = timeout(STOP_PATIENCE, session.revoke_lease(lease)).await;
         }
@@ -72,6 +74,7 @@ impl RecordKeeper {
             let Some(open) = open.ok().and_then(|open| open.clone()) else {
                 return;
             };
+            self.session = Some(open.clone());
             if let Err(error) = self.keep_over(&open, description).await {
                 tracing::debug!(event = "etcd_lease_lost", "{error}");
             }

@@ -1,9 +1,13 @@
 //! The store: opens the data of a cluster in etcd, and takes changes and seals.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -34,8 +38,11 @@ pub struct EtcdStore {
     instance: Instance,
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
+    /// The task that ends the lease of this server, until it is awaited.
+    keeper: Mutex<Option<JoinHandle<()>>>,
+    stop: CancellationToken,
     /// Ends the tasks.
-    _stop: DropGuard,
+    _stop_on_drop: DropGuard,
 }
 
 impl EtcdStore {
@@ -75,13 +82,15 @@ impl EtcdStore {
         let follower = Follower::new(shared.clone(), stop.clone(), etcd_revision, endpoint + 1);
         tokio::spawn(writer.run(stop.clone()));
         tokio::spawn(follower.run(session));
-        tokio::spawn(RecordKeeper::new(shared.clone()).run(stop.clone()));
+        let keeper = tokio::spawn(RecordKeeper::new(shared.clone()).run(stop.clone()));
         tokio::spawn(Housekeeper::new(shared.clone()).run(stop.clone()));
         Ok(Self {
             instance,
             shared,
             jobs,
-            _stop: stop.drop_guard(),
+            keeper: Mutex::new(Some(keeper)),
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
         })
     }
 
@@ -263,6 +272,21 @@ impl Store for EtcdStore {
 
     fn presences(&self) -> Option<broadcast::Receiver<Arc<Presence>>> {
         Some(self.shared.presences.subscribe())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.stop.cancel();
+            let keeper = self
+                .keeper
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(keeper) = keeper {
+                // After a panic, the lease ends by itself.
+                let _ = keeper.await;
+            }
+        })
     }
 
     fn failed(&self) -> BoxFuture<'_, String> {

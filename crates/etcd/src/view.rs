@@ -56,6 +56,8 @@ pub(crate) struct View {
     pub(crate) applied: i64,
     /// The entries of the log that etcd has, by their revision.
     pub(crate) log: BTreeMap<i64, KnownEntry>,
+    /// The revisions of these entries, by their key.
+    log_revisions: HashMap<LogKey, i64>,
     /// The newest snapshot, and the revision of etcd at which its record was written.
     pub(crate) snapshot: Option<(SnapshotRecord, i64)>,
     /// The revision of etcd of the newest reference to a part. Zero if there was none.
@@ -79,6 +81,7 @@ impl View {
             state,
             applied,
             log: BTreeMap::new(),
+            log_revisions: HashMap::new(),
             snapshot: None,
             references: 0,
             generation_parts: BTreeMap::new(),
@@ -174,6 +177,7 @@ impl View {
             parts: LogValue::parse(&record.value).map_or(vec![], LogValue::parts),
         };
         self.parts.forget(&entry.parts);
+        self.log_revisions.insert(record.key, record.etcd_revision);
         self.log.insert(record.etcd_revision, entry);
     }
 
@@ -198,8 +202,9 @@ impl View {
 
     /// Notes that an entry of the log was deleted.
     pub(crate) fn forget_entry(&mut self, key: LogKey) {
-        // The log is short, and its oldest entries are deleted.
-        self.log.retain(|_, known| known.key != key);
+        if let Some(etcd_revision) = self.log_revisions.remove(&key) {
+            self.log.remove(&etcd_revision);
+        }
     }
 
     /// Returns the size of the log, in bytes.

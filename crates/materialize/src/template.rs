@@ -389,7 +389,7 @@ fn place_of(origin: Option<&Origin>) -> String {
     })
 }
 
-/// What the files of one render share.
+/// The shared parts of the files of one render.
 struct Run {
     sources: Sources,
     /// The sum of the files so far, in bytes.

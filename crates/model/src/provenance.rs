@@ -22,7 +22,7 @@ pub struct Provenance {
     /// The sources of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<SpecSources>,
-    /// What has changed since the generation before. `None` for the first generation, and if it was not recorded.
+    /// The changes since the generation before. `None` for the first generation, and if it was not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<GenerationChanges>,
     /// The operators' values that the render has read. `None` if they were not recorded.
@@ -49,7 +49,7 @@ pub struct SpecSources {
     pub files: BTreeMap<String, Digest>,
 }
 
-/// What has changed from one generation to the next.
+/// The changes from one generation to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GenerationChanges {
     /// The changes, at most [`CHANGES_MAX`]: first those of the spec and its files, then those of nodes, overrides, values.

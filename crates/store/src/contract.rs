@@ -115,6 +115,11 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Tells the other servers that this one ends. No other method is called afterwards. It takes at most a few seconds.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Resolves with the reason when the store can never accept another change. Acknowledged changes are kept, but the
     /// server must end. For a store that cannot fail in this way it never resolves.
     fn failed(&self) -> BoxFuture<'_, String> {

@@ -222,7 +222,7 @@ pub struct GenerationBody {
     pub artifacts: BTreeMap<Identifier, Vec<ArtifactEntry>>,
     /// The files that every node receives.
     pub shared: Vec<ArtifactEntry>,
-    /// What has changed since the generation before. Absent for the first generation, and if it was not recorded.
+    /// The changes since the generation before. Absent for the first generation, and if it was not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<GenerationChanges>,
 }

@@ -37,15 +37,15 @@ pub struct RecordBody {
     /// The failure of the cluster, or of the newest render.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// What has changed since the generation before.
+    /// The changes since the generation before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<GenerationChanges>,
     /// The number of nodes that are missing and that `nodes` does not list.
     #[serde(default)]
     pub missing_more: usize,
-    /// What was waited for, in order.
+    /// The reasons to wait, in order.
     pub waits: Vec<RecordWait>,
-    /// What happened beside registrations, deliveries and phases, in order.
+    /// The other events, which are no registrations, deliveries or phases, in order.
     pub moments: Vec<RecordMoment>,
     /// The nodes: the failed ones first, then the slowest.
     pub nodes: Vec<RecordNode>,

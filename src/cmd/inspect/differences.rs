@@ -18,12 +18,12 @@ use crate::cmd::{
 pub(super) struct Differences {
     from: GenerationNumber,
     to: GenerationNumber,
-    /// What led to each generation after the older one, oldest first.
+    /// The causes of each generation after the older one, oldest first.
     why: Vec<Why>,
     files: Vec<Difference>,
 }
 
-/// What led to a generation.
+/// The causes of a generation.
 #[derive(Debug, Serialize)]
 struct Why {
     generation: GenerationNumber,

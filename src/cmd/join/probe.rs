@@ -85,7 +85,7 @@ pub(super) struct ProbeSettings {
     pub(super) start_period: Duration,
 }
 
-/// What is checked.
+/// The checked service.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     /// The exit code of a shell command.

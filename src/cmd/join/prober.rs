@@ -248,7 +248,7 @@ impl Prober {
     }
 }
 
-/// What the node reports about a generation.
+/// The reports of the node about a generation.
 #[derive(Default)]
 struct Reports {
     /// `started`, if there is CMD, and the last decision.

@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// What happened to one node at one time, or to the cluster.
+/// An event of one node or of the cluster, with its time.
 enum Entry<'a> {
     Node { name: &'a str, what: String },
     Cluster(String),

@@ -157,7 +157,7 @@ impl Child {
                 status = self.process.wait() => {
                     let status = exit_status(status)?;
                     if !status.success() {
-                        // What is left of it must not run beside the next runner.
+                        // The rest of it must not run beside the next runner.
                         self.signal(Signal::KILL);
                     }
                     return Ok(Ended::Exited(status));

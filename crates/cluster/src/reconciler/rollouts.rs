@@ -235,7 +235,7 @@ impl Nodes for KnownNodes<'_> {
 
     fn reported(&self, identifier: &Identifier) -> Reported {
         let name = identifier.as_str();
-        // What a node did with the same files under an earlier generation counts.
+        // A report about the same files under an earlier generation counts.
         let counts = |number| self.state.carried(name, number) >= self.generation;
         let report = |phase: &str| {
             let report = self.state.phases.get(name, phase);

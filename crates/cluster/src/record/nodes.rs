@@ -12,7 +12,7 @@ use cfgsync_wire::{RecordNode, RecordNodeState, RecordPhase};
 /// The phases that a record lists of one node. Further ones are left out.
 const PHASES_MAX: usize = 64;
 
-/// What the events say about one node.
+/// The events of one node.
 #[derive(Default)]
 struct NodeEvents {
     registered_at: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! What was waited for, and what happened to the cluster.
+//! The reasons to wait, and the events of the whole cluster.
 
 use super::{Window, seconds};
 use crate::notes::{Note, NoteKind};

@@ -165,3 +165,14 @@ async fn dropped_store_closes_its_connection() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_store_gives_its_turn_up_at_once() {
+    let etcd = Etcd::start().await;
+    let store = etcd.open("demo").await;
+    let has_turn = store.render_turn().unwrap();
+    until("it has the turn", HAPPENS_WITHIN, || *has_turn.borrow()).await;
+    store.close().await;
+    assert_eq!(etcd.keys("/cfgsync/demo/turn"), [""; 0]);
+    assert_eq!(etcd.keys("/cfgsync/demo/servers/"), [""; 0]);
+}

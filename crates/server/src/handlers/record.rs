@@ -1,4 +1,4 @@
-//! What has led to a generation: its description and its flight record.
+//! The description of a generation, and its flight record.
 
 use super::super::{
     context::Context,
