@@ -11,7 +11,7 @@ use crate::{
     api::{Event, WatchCreateRequest, WatchResponse, event::EventType},
     keys::{Key, LogKey},
     load::{self, read_entry, read_parts},
-    presence, records,
+    own_mark, presence, records,
     session::Session,
     shared::Shared,
     view::{Decision, LogRecord, View},
@@ -245,6 +245,18 @@ impl Follower {
             Key::Server(id) => {
                 self.shared.view().servers.remove(&id);
             }
+            Key::Rendering(id) => {
+                let mark = if is_put {
+                    own_mark::read(id, &value)
+                } else {
+                    None
+                };
+                let marks = &mut self.shared.view().render_marks;
+                match mark {
+                    Some(mark) => drop(marks.insert(id, mark)),
+                    None => drop(marks.remove(&id)),
+                }
+            }
             Key::Presence(id, _) if is_put && id != self.shared.id => {
                 if let Some(presence) = presence::read(&value) {
                     // Without a receiver there is nothing to tell.
@@ -348,6 +360,7 @@ impl Follower {
                 let mut view = self.shared.view();
                 view.servers = listed.servers;
                 view.turn = listed.turn;
+                view.render_marks = listed.render_marks;
             }
             self.shared.publish_turn();
             self.read_log(session, listed.log).await?;

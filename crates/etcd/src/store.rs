@@ -18,7 +18,7 @@ use crate::{
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    parts, presence,
+    mark_writer, parts, presence,
     server_record::RecordKeeper,
     session::Session,
     shared::Shared,
@@ -26,8 +26,9 @@ use crate::{
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_store::{
-    BoxFuture, Change, Commit, CommitError, Database, Freshness, Presence, SealCondition,
-    SealOutcome, ServerDescription, ServerStatus, State, StateGuard, Store, shared_log,
+    BoxFuture, Change, Commit, CommitError, Database, Freshness, Presence, RenderMark,
+    SealCondition, SealOutcome, ServerDescription, ServerStatus, State, StateGuard, Store,
+    shared_log,
 };
 
 /// The time after the deadline of a request in which the writer answers it.
@@ -83,6 +84,7 @@ impl EtcdStore {
         tokio::spawn(writer.run(stop.clone()));
         tokio::spawn(follower.run(session));
         let keeper = tokio::spawn(RecordKeeper::new(shared.clone()).run(stop.clone()));
+        tokio::spawn(mark_writer::keep(shared.clone(), stop.clone()));
         tokio::spawn(Housekeeper::new(shared.clone()).run(stop.clone()));
         Ok(Self {
             instance,
@@ -234,6 +236,20 @@ impl Store for EtcdStore {
         })
     }
 
+    fn crashed_renders(&self) -> Vec<RenderMark> {
+        let left = self.shared.view().left_marks(self.shared.id);
+        left.into_iter().map(|(_, mark)| mark).collect()
+    }
+
+    fn set_render_mark(&self, mark: RenderMark) -> BoxFuture<'_, Result<(), String>> {
+        let number = self.shared.own_mark.want(Some(mark));
+        Box::pin(self.shared.own_mark.written(number))
+    }
+
+    fn clear_render_mark(&self) {
+        self.shared.own_mark.want(None);
+    }
+
     fn freshness(&self) -> Freshness {
         self.shared.freshness()
     }
@@ -276,6 +292,7 @@ impl Store for EtcdStore {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            self.shared.own_mark.close().await;
             self.stop.cancel();
             let keeper = self
                 .keeper

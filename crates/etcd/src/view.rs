@@ -15,7 +15,7 @@ use crate::{
 };
 use cfgsync_model::{Digest, Generation, GenerationNumber, Revision};
 use cfgsync_store::{
-    Commit, Rejection, SealOutcome, ServerDescription, ServerStatus, State,
+    Commit, Rejection, RenderMark, SealOutcome, ServerDescription, ServerStatus, State,
     shared_log::{Proposal, ProposedFiles, SealProposal, SharedLogError},
 };
 
@@ -69,6 +69,8 @@ pub(crate) struct View {
     pub(crate) servers: BTreeMap<ServerId, ServerRecord>,
     /// The server whose turn it is to render.
     pub(crate) turn: Option<ServerId>,
+    /// The renders that servers have begun and not ended.
+    pub(crate) render_marks: BTreeMap<ServerId, RenderMark>,
     /// The generations that this server has proposed and not yet read in the log.
     own: HashMap<Digest, Arc<Generation>>,
 }
@@ -88,6 +90,7 @@ impl View {
             parts: PartCache::default(),
             servers: BTreeMap::new(),
             turn: None,
+            render_marks: BTreeMap::new(),
             own: HashMap::new(),
         }
     }
@@ -210,6 +213,13 @@ impl View {
     /// Returns the size of the log, in bytes.
     pub(crate) fn log_bytes(&self) -> usize {
         self.log.values().map(|entry| entry.bytes).sum()
+    }
+
+    /// Returns the marks of servers that no longer run. `own` is this server.
+    pub(crate) fn left_marks(&self, own: ServerId) -> Vec<(ServerId, RenderMark)> {
+        let marks = self.render_marks.iter();
+        let left = marks.filter(|(id, _)| **id != own && !self.servers.contains_key(id));
+        left.map(|(id, mark)| (*id, mark.clone())).collect()
     }
 
     /// Returns what is known of the running servers. `own` is this one.
