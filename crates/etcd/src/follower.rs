@@ -240,7 +240,7 @@ impl Follower {
             },
             Key::Server(id) if is_put => {
                 let record = serde_json::from_slice(&value).unwrap_or_default();
-                self.shared.view().servers.insert(id, record);
+                self.shared.view().note_server(id, record, Instant::now());
             }
             Key::Server(id) => {
                 self.shared.view().servers.remove(&id);
@@ -285,7 +285,8 @@ impl Follower {
         let mut decisions = Decisions::new();
         let read = self.read_records(session, records, &mut decisions).await;
         {
-            let view = self.shared.view();
+            let mut view = self.shared.view();
+            view.note_progress(Instant::now());
             self.shared.publish(&view);
         }
         for (key, decision) in decisions {
@@ -358,7 +359,7 @@ impl Follower {
             let etcd_revision = listed.etcd_revision;
             {
                 let mut view = self.shared.view();
-                view.servers = listed.servers;
+                view.set_servers(listed.servers, Instant::now());
                 view.turn = listed.turn;
                 view.render_marks = listed.render_marks;
             }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::{
     EtcdConfig, EtcdError, EtcdErrorKind,
@@ -97,7 +98,7 @@ async fn load_once(
     let mut view = View::new(meta, state, applied);
     view.snapshot = snapshot;
     view.references = listed.references;
-    view.servers = listed.servers;
+    view.set_servers(listed.servers, Instant::now());
     view.turn = listed.turn;
     view.render_marks = listed.render_marks;
     view.generation_parts = generation_parts;
