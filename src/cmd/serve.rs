@@ -10,6 +10,7 @@ mod state;
 mod signing;
 mod child;
 mod description;
+mod differences;
 mod descriptors;
 mod events;
 mod value_limits;
@@ -49,6 +50,7 @@ use super::{
 use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
+use description::{Description, Place};
 use descriptors::Descriptors;
 pub(crate) use error::ServeError;
 use events::EventArgs;
@@ -327,13 +329,16 @@ async fn run_server(
         tls.as_deref(),
     )?;
     let mut child = start_command(&args, &addresses, tls.as_deref(), &descriptors)?;
-    if let Some(store) = &store {
-        let (scheme, key) = (scheme_of(tls.as_deref()), sign_key.as_deref());
-        let name = args.server_name.as_deref();
-        let description =
-            description::of_server(name, &args.advertise, scheme, &addresses, &spec, key);
-        store.describe(description);
-    }
+    let place = Place {
+        name: args.server_name.as_deref(),
+        urls: &args.advertise,
+        scheme: scheme_of(tls.as_deref()),
+        addresses: &addresses,
+    };
+    let (tokens, key) = (guard.tokens(), sign_key.as_deref());
+    let description = Description::begin(store.clone(), &place, &spec, tokens.as_deref(), key);
+    let comparing = differences::watch(store.clone());
+    let mut comparing = pin!(comparing);
     let (status, status_line) = watch::channel(String::new());
     let metrics = Arc::<Metrics>::default();
     let server = Service {
@@ -363,6 +368,7 @@ async fn run_server(
         sign_key: sign_key.as_deref(),
         tls: tls.as_deref(),
         metrics: &metrics,
+        description: &description,
     };
     let notifying = manager.run(status_line);
     let mut notifying = pin!(notifying);
@@ -379,6 +385,7 @@ async fn run_server(
             manager,
         ) => exit?,
         () = &mut notifying => unreachable!("it never completes"),
+        () = &mut comparing => unreachable!("it never completes"),
     };
     manager.stopping(args.drain_timeout + THREADS_GRACE);
     drop(port_file);

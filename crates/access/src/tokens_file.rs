@@ -135,6 +135,15 @@ impl Tokens {
         self.digest
     }
 
+    /// Returns a digest of the names, rights and hashes of all tokens. Files with the same tokens in another order, or with
+    /// other comments, have the same one. It does not help to guess a token: each hash is of 32 random bytes.
+    pub fn rights_digest(&self) -> Digest {
+        let tokens = self.by_hash.values().flatten();
+        let mut digests: Vec<Digest> = tokens.map(|entry| entry.token.rights_digest()).collect();
+        digests.sort_unstable_by_key(|digest| *digest.as_bytes());
+        Digest::of_parts(digests.iter().map(|digest| digest.as_bytes().as_slice()))
+    }
+
     /// Returns the token with this hash, even if it has expired.
     pub fn find(&self, hash: &Digest) -> Option<&Token> {
         self.entry(hash).map(|entry| &entry.token)

@@ -63,8 +63,10 @@ fn row(server: &ServerEntry) -> Vec<String> {
     ]
 }
 
-/// Returns the names of the files that differ between servers.
+/// Returns the names of the files that differ between servers. A server that starts has not described itself yet.
 fn differing(servers: &[ServerEntry]) -> BTreeSet<String> {
+    let servers = servers.iter().filter(|server| !server.digests.is_empty());
+    let servers: Vec<&ServerEntry> = servers.collect();
     let names = servers.iter().flat_map(|server| server.digests.keys());
     let names = names.filter(|name| {
         let digests: BTreeSet<Option<&String>> = servers
