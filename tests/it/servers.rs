@@ -49,12 +49,16 @@ impl Etcd {
 
     /// Starts a server on this etcd.
     fn serve(&self, sandbox: &Sandbox, port: &ReservedPort) -> Server {
+        self.serve_with(sandbox, port, &[])
+    }
+
+    fn serve_with(&self, sandbox: &Sandbox, port: &ReservedPort, more: &[&str]) -> Server {
         let arguments = [
             ["--store", "etcd"],
             ["--etcd-endpoints", &self.url],
             ["--etcd-start-timeout", "1m"],
         ];
-        port.serve_with(sandbox, arguments.as_flattened())
+        port.serve_with(sandbox, &[arguments.as_flattened(), more].concat())
     }
 
     /// Returns the keys of the cluster that begin with `name`.
@@ -131,5 +135,38 @@ fn server_that_is_stopped_while_it_renders_leaves_no_mark() {
     server.signal(Signal::TERM);
     assert_eq!(server.end(), 0);
     assert_eq!(etcd.keys("rendering/"), "");
+    etcd.end();
+}
+
+#[test]
+fn servers_say_which_fields_and_files_differ_until_a_reload_makes_them_equal() {
+    let (etcd, sandboxes) = (Etcd::start(), [Sandbox::new(), Sandbox::new()]);
+    let ports = [(); 2].map(|()| ReservedPort::new());
+    let tokens = format!("ops operator sha256:{}\n", "1".repeat(64));
+    let spec = SPEC.replace("nodes: 1", "nodes: 2");
+    sandboxes[0].put("cluster.yaml", SPEC);
+    sandboxes[0].put("tokens", &tokens);
+    sandboxes[1].put("cluster.yaml", &spec);
+    sandboxes[1].put("tokens", "# none\n");
+    let serve = |at: usize, name: &str| {
+        let more = ["--tokens", "tokens", "--server-name", name];
+        sandboxes[at].put("render", "echo '{\"status\": \"ready\", \"nodes\": {}}'\n");
+        etcd.serve_with(&sandboxes[at], &ports[at], &more)
+    };
+    let mut first = serve(0, "first");
+    let second = serve(1, "second");
+    let line = first.log_until("this server and second (");
+    assert!(
+        line.ends_with(": spec, spec field ready, tokens\n"),
+        "{line}"
+    );
+    sandboxes[1].put("cluster.yaml", SPEC);
+    sandboxes[1].put("tokens", &format!("# the same\n{tokens}"));
+    second.signal(Signal::HUP);
+    first.log_until("all servers have the same spec, tokens and signing key again");
+    for server in [first, second] {
+        server.signal(Signal::TERM);
+        assert_eq!(server.end(), 0);
+    }
     etcd.end();
 }

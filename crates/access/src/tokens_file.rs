@@ -297,6 +297,25 @@ mod tests {
     }
 
     #[test]
+    fn rights_digest_does_not_depend_on_the_order_and_on_comments() {
+        let other = format!("web node sha256:{}", Digest::of(b"b"));
+        let digest = |lines: [&str; 2]| parse(&lines.join("\n")).unwrap().rights_digest();
+        let ops = format!("ops operator {HASH}");
+        let both = digest([&ops, &other]);
+        assert_eq!(both, digest([&format!("{other} # a comment"), &ops]));
+        for changed in [
+            format!("ops viewer {HASH}"),
+            format!("op operator {HASH}"),
+            format!("ops operator {HASH} read-only"),
+            format!("ops operator {HASH} namespace=a"),
+            format!("ops operator {HASH} expires=2026-12-31T23:59:59Z"),
+            format!("ops operator sha256:{}", Digest::of(b"c")),
+        ] {
+            assert_ne!(both, digest([&changed, &other]), "{changed}");
+        }
+    }
+
+    #[test]
     fn parses_one_token_a_line() {
         let text = format!(
             "# a comment\n\nops operator {HASH}  # of a\nweb node sha256:{} expires=2026-12-31T23:59:59Z identifier=web-*\n",
