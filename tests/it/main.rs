@@ -36,6 +36,7 @@ mod run_once;
 mod sandbox;
 mod schema;
 mod secrets;
+mod servers;
 mod service_manager;
 mod shutdown;
 mod signed;
