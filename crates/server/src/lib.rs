@@ -99,6 +99,7 @@ mod routes;
 mod path;
 mod query;
 mod request_metrics;
+mod listed_servers;
 mod state;
 mod reply;
 mod rejection;
