@@ -31,6 +31,7 @@ mod follower;
 mod server_record;
 mod writer;
 mod housekeeper;
+mod quota_watch;
 mod store;
 
 pub use endpoint::{Endpoint, EndpointError};

@@ -18,7 +18,7 @@ use crate::{
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    parts, presence,
+    parts, presence, quota_watch,
     server_record::RecordKeeper,
     session::Session,
     shared::Shared,
@@ -84,6 +84,7 @@ impl EtcdStore {
         tokio::spawn(follower.run(session));
         let keeper = tokio::spawn(RecordKeeper::new(shared.clone()).run(stop.clone()));
         tokio::spawn(Housekeeper::new(shared.clone()).run(stop.clone()));
+        tokio::spawn(quota_watch::run(shared.clone(), stop.clone()));
         Ok(Self {
             instance,
             shared,
