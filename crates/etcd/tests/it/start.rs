@@ -27,20 +27,20 @@ async fn error_of(config: EtcdConfig) -> EtcdError {
 #[tokio::test]
 async fn address_without_a_server_is_unreachable() {
     let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = closed.local_addr().unwrap().port();
+    let address = closed.local_addr().unwrap();
     drop(closed);
-    let error = error_of(config("demo", &[port])).await;
+    let error = error_of(config("demo", &[address])).await;
     assert_eq!(error.kind, EtcdErrorKind::Unreachable);
-    assert!(error.reason.contains(&port.to_string()), "{error}");
+    assert!(error.reason.contains(&address.to_string()), "{error}");
 }
 
 #[tokio::test]
 async fn server_that_says_nothing_is_unreachable_within_the_timeout() {
     let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = silent.local_addr().unwrap().port();
+    let address = silent.local_addr().unwrap();
     let config = EtcdConfig {
         start_timeout: Duration::from_secs(1),
-        ..config("demo", &[port])
+        ..config("demo", &[address])
     };
     let error = error_of(config).await;
     assert_eq!(error.kind, EtcdErrorKind::Unreachable);
@@ -50,7 +50,7 @@ async fn server_that_says_nothing_is_unreachable_within_the_timeout() {
 #[tokio::test]
 async fn other_server_is_not_etcd() {
     let web = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = web.local_addr().unwrap().port();
+    let address = web.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = web.accept().await {
             let mut request = [0; 24];
@@ -60,7 +60,7 @@ async fn other_server_is_not_etcd() {
             let _ = stream.read_to_end(&mut vec![]).await;
         }
     });
-    let error = error_of(config("demo", &[port])).await;
+    let error = error_of(config("demo", &[address])).await;
     assert_eq!(error.kind, EtcdErrorKind::NotEtcd, "{error}");
 }
 
