@@ -122,8 +122,7 @@ impl Etcd {
         let arguments = [arguments.as_flattened(), &["--client-cert-auth"]].concat();
         let etcd = Self::start_processes(1, "https", &arguments);
         let begun = Instant::now();
-        while TcpStream::connect(etcd.addresses()[0]).await.is_err()
-        {
+        while TcpStream::connect(etcd.addresses()[0]).await.is_err() {
             assert!(begun.elapsed() < START_MAX, "etcd does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -198,9 +197,10 @@ impl Etcd {
         self.etcdctl(&["user", "revoke-role", "node", "cfgsync"]);
     }
 
-    /// Gives it back.
-    pub(crate) fn grant_role(&self) {
-        self.etcdctl(&["user", "grant-role", "node", "cfgsync"]);
+    /// Gives it back. Returns whether etcd has confirmed it.
+    pub(crate) fn grant_role(&self) -> bool {
+        let output = self.etcdctl(&["user", "grant-role", "node", "cfgsync"]);
+        output.contains("is granted")
     }
 
     /// Deletes the history of all keys before the newest revision.
