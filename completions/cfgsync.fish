@@ -74,6 +74,7 @@ complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-start-tim
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l etcd-write-timeout -d 'How long a change may wait for etcd. Then it is answered with status 503, and `join` tries again [env: CFGSYNC_ETCD_WRITE_TIMEOUT]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l state-dir -d 'Keep the state in this directory, so that the server continues after a restart or a crash [env: CFGSYNC_STATE_DIR]' -r -F
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l advertise -d 'The URL under which nodes reach this server, if it shares its cluster with others; repeatable [env: CFGSYNC_ADVERTISE, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l server-name -d 'The name of this server for `inspect servers`, if it shares its cluster with others. The default is the name of the machine [env: CFGSYNC_SERVER_NAME]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l stale-max -d 'How long the store may be silent until `/readyz` says that the server is not ready [env: CFGSYNC_STALE_MAX]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l history -d 'How many generations the server keeps for `inspect` [env: CFGSYNC_HISTORY]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l drain-timeout -d 'How long requests in flight and CMD may take to finish when the server stops [env: CFGSYNC_DRAIN_TIMEOUT]' -r

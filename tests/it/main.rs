@@ -13,6 +13,7 @@ mod embedded;
 mod event_stream;
 mod events_command;
 mod failed_store;
+mod failover;
 mod fake;
 mod flight_record;
 mod fuzzed;

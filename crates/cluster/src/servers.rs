@@ -54,6 +54,12 @@ impl Coordinator {
         state.revision >= revision && served >= sealed
     }
 
+    /// Returns the URLs under which nodes reach the running servers that share the store. Empty if no other server does.
+    pub fn advertised_urls(&self) -> Vec<String> {
+        let servers = self.shared.store.servers().into_iter();
+        servers.flat_map(|server| server.description.urls).collect()
+    }
+
     /// Describes the servers that share the store, and its database.
     pub async fn servers(&self) -> ServersBody {
         let store = &self.shared.store;

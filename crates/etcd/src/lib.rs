@@ -33,6 +33,7 @@ mod server_record;
 mod mark_writer;
 mod writer;
 mod housekeeper;
+mod quota_watch;
 mod store;
 
 pub use endpoint::{Endpoint, EndpointError};

@@ -18,7 +18,7 @@ use crate::{
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    mark_writer, parts, presence,
+    mark_writer, parts, presence, quota_watch,
     server_record::RecordKeeper,
     session::Session,
     shared::Shared,
@@ -116,6 +116,7 @@ impl EtcdStore {
         let keeper = tokio::spawn(RecordKeeper::new(shared.clone()).run(stop.clone()));
         tokio::spawn(mark_writer::keep(shared.clone(), stop.clone()));
         tokio::spawn(Housekeeper::new(shared.clone()).run(stop.clone()));
+        tokio::spawn(quota_watch::run(shared.clone(), stop.clone()));
         Ok(Self {
             instance,
             shared,
@@ -359,6 +360,16 @@ impl Store for EtcdStore {
 /// Returns the answer to a batch that changes nothing, so that it need not be written. Whether it is rejected is decided
 /// in the log alone, because the local view may be old.
 fn without_effect(state: &State, changes: Vec<Change>) -> Option<Commit> {
+    // A new node is a change or is rejected. This saves the copy of the state for most registrations.
+    let has_new_node = changes.iter().any(|change| match change {
+        Change::Register { registration, .. } => {
+            !state.registrations.contains_key(&registration.identifier)
+        }
+        _ => false,
+    });
+    if has_new_node {
+        return None;
+    }
     let mut state = State::clone(state);
     let next = state.revision.next();
     let commit = state.apply(changes, next).ok()?;
