@@ -37,6 +37,7 @@ mod run_once;
 mod sandbox;
 mod schema;
 mod secrets;
+mod servers;
 mod service_manager;
 mod shutdown;
 mod signed;

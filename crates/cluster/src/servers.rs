@@ -94,6 +94,7 @@ fn server(status: ServerStatus) -> ServerEntry {
         description,
         version,
         applied,
+        behind_for,
         is_rendering,
         is_this,
     } = status;
@@ -103,6 +104,7 @@ fn server(status: ServerStatus) -> ServerEntry {
         version,
         since: description.since,
         applied: applied.0,
+        behind_seconds: behind_for.as_secs(),
         renders: is_rendering,
         answers: is_this,
         digests: description.digests,

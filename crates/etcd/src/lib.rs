@@ -23,14 +23,17 @@ mod connect;
 mod session;
 mod transaction;
 mod database;
+mod own_mark;
 mod view;
 mod load;
 mod shared;
 mod presence;
 mod follower;
 mod server_record;
+mod mark_writer;
 mod writer;
 mod housekeeper;
+mod quota_watch;
 mod store;
 
 pub use endpoint::{Endpoint, EndpointError};

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::{
         HttpConfig, connection_quota::ConnectionQuota, context::Context as RoutedContext,
-        path::PathMatch, request_metrics::GaugeGuard, router::path_of,
+        request_metrics::GaugeGuard, router::path_of, routes::ROUTES,
     };
     use cfgsync_cluster::{Config, Coordinator};
     use cfgsync_model::Instance;
@@ -182,9 +182,10 @@ mod tests {
             WallClock::system(),
             std::future::pending(),
         );
-        let path = path_of(PathMatch::of("/readyz").index);
-        let router = axum::Router::new().route(&path, handler);
-        ServerState::new(coordinator, HttpConfig::default(), router)
+        let path = path_of(ROUTES.find("/readyz").index);
+        let mut server = ServerState::new(coordinator, HttpConfig::default(), &ROUTES);
+        server.router = axum::Router::new().route(&path, handler);
+        server
     }
 
     /// Serves one connection in a task. Returns the client's end.

@@ -18,11 +18,11 @@ use tracing::Level;
 
 use super::{
     audit_draft::AuditDraft,
-    path::{PathMatch, WrongPath},
+    path::{PathMatch, RouteTable, WrongPath},
     peer::Peer,
     presented_token::presented_token,
     rejection::Rejection,
-    routes::{Endpoint, Handler, ROUTES, Route},
+    route::{Endpoint, Handler, Route},
     sender::authenticate,
     state::{Connection, ServerState},
     transport_checks::{check_framing, check_host, check_origin},
@@ -54,11 +54,13 @@ pub(super) struct RequestContext {
 
 impl RequestContext {
     pub(super) fn new(connection: Arc<Connection>, head: Parts) -> Self {
-        let path = PathMatch::of(head.uri.path());
+        let routes = connection.server.routes;
+        let route_index = routes.find(head.uri.path()).index;
+        let route = routes.routes().get(route_index);
         Self {
             connection,
-            route_index: path.index,
-            endpoint: (path.route()).and_then(|route| route.endpoint(&head.method)),
+            route_index,
+            endpoint: route.and_then(|route| route.endpoint(&head.method)),
             head,
             token: None,
             role: None,
@@ -81,7 +83,7 @@ impl RequestContext {
 
     /// The row of the table; `None` for an unknown path.
     pub(super) fn route(&self) -> Option<&'static Route> {
-        ROUTES.get(self.route_index)
+        self.routes().routes().get(self.route_index)
     }
 
     /// The name of the route in logs and metrics.
@@ -99,7 +101,11 @@ impl RequestContext {
     }
 
     fn path(&self) -> PathMatch<'_> {
-        PathMatch::of(self.head.uri.path())
+        self.routes().find(self.head.uri.path())
+    }
+
+    fn routes(&self) -> &'static RouteTable {
+        self.connection.server.routes
     }
 
     /// The node that the path names.
@@ -188,7 +194,7 @@ impl RequestContext {
         if let Some(endpoint) = self.endpoint {
             return Ok(endpoint);
         }
-        let Some(route) = self.path().route() else {
+        let Some(route) = self.route() else {
             // `CONNECT` has no path. Then the message shows the whole target.
             let uri = &self.head.uri;
             let target = match uri.path() {

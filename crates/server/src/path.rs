@@ -1,10 +1,8 @@
-//! Paths: which row of the table a path leads to, and the names in it.
-
-use std::sync::LazyLock;
+//! Paths: the route that a path leads to, and the names in it.
 
 use percent_encoding::percent_decode_str;
 
-use super::routes::{ROUTES, Route};
+use super::route::{Endpoint, Route};
 use cfgsync_model::{
     GenerationNumber, Identifier, InvalidIdentifier, InvalidShortName, InvalidValueName, Namespace,
     Phase, RunName, ValueKey,
@@ -13,7 +11,7 @@ use cfgsync_model::{
 /// A path that was looked up, with the parts that vary, as they were sent.
 #[derive(Clone, Copy)]
 pub(super) struct PathMatch<'a> {
-    /// The index in [`ROUTES`], or their number if no route has this path.
+    /// The index among the routes of the table, or their number if no route has this path.
     pub(super) index: usize,
     /// `{id}`, percent-encoded; empty if the route has none.
     id: &'a str,
@@ -51,44 +49,79 @@ pub(super) enum WrongPath {
 /// The part of a pattern that takes the rest of a path, with `/` in it.
 const KEY: &str = "/{key}";
 
-/// The index of each pattern of [`ROUTES`], except for those in which more follows after `{key}`.
-static MATCHER: LazyLock<matchit::Router<usize>> = LazyLock::new(|| {
-    let mut matcher = matchit::Router::new();
-    for (index, route) in ROUTES.iter().enumerate() {
-        let inserted = match route.pattern.split_once(KEY) {
-            // An empty key is refused like any other wrong one.
-            Some((before, "")) => matcher
-                .insert(format!("{before}/{{*key}}"), index)
-                .and_then(|()| matcher.insert(format!("{before}/"), index)),
-            Some(_) => continue,
-            None => matcher.insert(route.pattern, index),
-        };
-        inserted.expect("no two patterns of the table overlap");
-    }
-    matcher
-});
+/// All routes of a server, which it finds by their paths.
+pub(super) struct RouteTable {
+    routes: Vec<Route>,
+    /// The index of each pattern, except for those in which more follows after `{key}`.
+    matcher: matchit::Router<usize>,
+    /// The patterns in which more follows after `{key}`.
+    key_suffixes: Vec<KeySuffix>,
+}
 
-/// For each row that ends with `{key}`: the ends of the rows in which more follows, and their indices.
-static KEY_SUFFIXES: LazyLock<Vec<(usize, &'static str, usize)>> = LazyLock::new(|| {
-    let mut suffixes = Vec::new();
-    for (index, route) in ROUTES.iter().enumerate() {
-        if let Some((before, suffix)) = route.pattern.split_once(KEY)
-            && !suffix.is_empty()
-        {
-            let is_base = |base: &Route| base.pattern.strip_suffix(KEY) == Some(before);
-            let base = ROUTES.iter().position(is_base);
-            suffixes.push((base.expect("the row of the key itself"), suffix, index));
+/// A pattern in which more follows after `{key}`.
+struct KeySuffix {
+    /// The index of the route that ends with `{key}`.
+    base: usize,
+    /// The text after `{key}`.
+    suffix: &'static str,
+    /// The index of its own route.
+    index: usize,
+}
+
+impl RouteTable {
+    /// Makes the table of `rows`. Those with the same pattern are one route.
+    ///
+    /// # Panics
+    /// If two patterns overlap.
+    pub(super) fn new(rows: &'static [Endpoint]) -> Self {
+        let mut routes: Vec<Route> = Vec::new();
+        for row in rows {
+            match routes.iter_mut().find(|route| route.pattern == row.pattern) {
+                Some(route) => route.endpoints.push(row),
+                None => routes.push(Route {
+                    pattern: row.pattern,
+                    endpoints: vec![row],
+                }),
+            }
+        }
+        let (mut matcher, mut key_suffixes) = (matchit::Router::new(), Vec::new());
+        for (index, route) in routes.iter().enumerate() {
+            let inserted = match route.pattern.split_once(KEY) {
+                // An empty key is refused like any other wrong one.
+                Some((before, "")) => matcher
+                    .insert(format!("{before}/{{*key}}"), index)
+                    .and_then(|()| matcher.insert(format!("{before}/"), index)),
+                Some((before, suffix)) => {
+                    let is_base = |base: &Route| base.pattern.strip_suffix(KEY) == Some(before);
+                    let base = routes.iter().position(is_base);
+                    key_suffixes.push(KeySuffix {
+                        base: base.expect("the table has the route of the key itself"),
+                        suffix,
+                        index,
+                    });
+                    continue;
+                }
+                None => matcher.insert(route.pattern, index),
+            };
+            inserted.expect("no two patterns of the table overlap");
+        }
+        Self {
+            routes,
+            matcher,
+            key_suffixes,
         }
     }
-    suffixes
-});
 
-impl<'a> PathMatch<'a> {
-    /// Looks `path` up in the table.
-    pub(super) fn of(path: &'a str) -> Self {
-        let Ok(found) = MATCHER.at(path) else {
-            return Self {
-                index: ROUTES.len(),
+    /// Returns all routes, in the order of the table.
+    pub(super) fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Finds the route of `path`.
+    pub(super) fn find<'a>(&self, path: &'a str) -> PathMatch<'a> {
+        let Ok(found) = self.matcher.at(path) else {
+            return PathMatch {
+                index: self.routes.len(),
                 id: "",
                 number: "",
                 phase: "",
@@ -101,16 +134,16 @@ impl<'a> PathMatch<'a> {
         let (mut index, mut key) = (*found.value, part("key"));
         if !key.is_empty() {
             // `a/versions` means the versions of `a`. The key itself is written `a%2Fversions`.
-            for (base, suffix, of_suffix) in &*KEY_SUFFIXES {
-                if index == *base
-                    && let Some(before) = key.strip_suffix(suffix)
+            for of_suffix in &self.key_suffixes {
+                if index == of_suffix.base
+                    && let Some(before) = key.strip_suffix(of_suffix.suffix)
                 {
-                    (index, key) = (*of_suffix, before);
+                    (index, key) = (of_suffix.index, before);
                     break;
                 }
             }
         }
-        Self {
+        PathMatch {
             index,
             id: part("id"),
             number: part("n"),
@@ -120,12 +153,9 @@ impl<'a> PathMatch<'a> {
             key,
         }
     }
+}
 
-    /// The route; `None` if no route has this path.
-    pub(super) fn route(self) -> Option<&'static Route> {
-        ROUTES.get(self.index)
-    }
-
+impl PathMatch<'_> {
     /// The node that the path names.
     pub(super) fn identifier(self) -> Result<Identifier, WrongPath> {
         let id = percent_decode_str(self.id).decode_utf8();
@@ -175,6 +205,7 @@ impl<'a> PathMatch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::ROUTES;
 
     #[test]
     fn empty_key_is_refused_by_its_route() {
@@ -185,22 +216,22 @@ mod tests {
             ),
             ("/v1/aliases/", "/v1/aliases/{key}"),
         ] {
-            let found = PathMatch::of(path);
-            assert_eq!(found.route().unwrap().pattern, pattern);
+            let found = ROUTES.find(path);
+            assert_eq!(ROUTES.routes()[found.index].pattern, pattern);
             assert!(matches!(found.key(), Err(WrongPath::Key(_))));
         }
     }
 
     #[test]
     fn every_pattern_leads_to_its_route() {
-        for (index, route) in ROUTES.iter().enumerate() {
+        for (index, route) in ROUTES.routes().iter().enumerate() {
             let pattern = route.pattern;
             let path = pattern.replace("{id}", "node-1").replace("{n}", "3");
             let path = path.replace("{namespace}", "prod");
             let path = path.replace("{phase}", "healthy");
             let path = path.replace("{run}", "init");
             let path = path.replace("{key}", "app/timeout");
-            let found = PathMatch::of(&path);
+            let found = ROUTES.find(&path);
             assert_eq!(found.index, index, "{path}");
             if pattern.contains("{id}") {
                 assert_eq!(found.identifier().unwrap().as_str(), "node-1");
@@ -250,11 +281,11 @@ mod tests {
             ),
         ] {
             let path = format!("/v1/namespaces/prod/keys/{path}");
-            let found = PathMatch::of(&path);
-            assert_eq!(found.route().unwrap().pattern, pattern, "{path}");
+            let found = ROUTES.find(&path);
+            assert_eq!(ROUTES.routes()[found.index].pattern, pattern, "{path}");
             assert_eq!(found.key().unwrap().as_str(), key, "{path}");
         }
-        let wrong = PathMatch::of("/v1/namespaces/-/keys/a/");
+        let wrong = ROUTES.find("/v1/namespaces/-/keys/a/");
         assert!(matches!(wrong.namespace(), Err(WrongPath::Namespace(_))));
         assert!(matches!(wrong.key(), Err(WrongPath::Key(_))));
     }
@@ -282,7 +313,10 @@ mod tests {
             "/v1/generations/1/nodes/a/payload/",
             "/v2/snapshot",
         ] {
-            assert!(PathMatch::of(path).route().is_none(), "{path:?}");
+            assert!(
+                ROUTES.routes().get(ROUTES.find(path).index).is_none(),
+                "{path:?}"
+            );
         }
     }
 
@@ -290,7 +324,7 @@ mod tests {
     fn identifiers_in_paths_are_decoded_and_checked() {
         let read = |id: &str| {
             let path = format!("/v1/nodes/{id}");
-            let read = PathMatch::of(&path).identifier();
+            let read = ROUTES.find(&path).identifier();
             read.map(|id| id.to_string()).map_err(|e| e.to_string())
         };
         assert_eq!(read("zk%2D10"), Ok("zk-10".to_owned()));
@@ -312,7 +346,7 @@ mod tests {
     fn generations_are_counted_from_one() {
         for number in ["0", "-1", "+1", "x", "", "18446744073709551616"] {
             let path = format!("/v1/generations/{number}");
-            assert!(PathMatch::of(&path).generation().is_err(), "{number:?}");
+            assert!(ROUTES.find(&path).generation().is_err(), "{number:?}");
         }
     }
 }

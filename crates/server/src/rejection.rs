@@ -14,7 +14,7 @@ use super::{
     reply::{self, Reply},
     reply_body::FRAME_MAX_BYTES,
     request_headers::WrongIfMatch,
-    routes::Route,
+    route::Route,
     watchers::TooManyWatchers,
 };
 use cfgsync_access::{AuditUnavailable, Denial, Role};

@@ -8,7 +8,7 @@ use std::{
 use hyper::StatusCode;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
 
-use super::routes::ROUTES;
+use super::path::RouteTable;
 use cfgsync_cluster::metrics::{Metrics, RequestLabels, RouteLabels};
 
 /// The statuses that routes answer with. Others are counted too, with a slower lookup.
@@ -26,8 +26,9 @@ pub(super) struct RequestMetrics {
     routes: Vec<RouteMetrics>,
 }
 
-#[derive(Default)]
 struct RouteMetrics {
+    /// The pattern of the route.
+    label: &'static str,
     requests: [OnceLock<Counter>; STATUSES.len()],
     seconds: OnceLock<Histogram>,
 }
@@ -49,20 +50,25 @@ impl Drop for GaugeGuard {
 }
 
 impl RequestMetrics {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let routes = (0..=ROUTES.len()).map(|_| RouteMetrics::default());
+    /// Returns the metrics of the routes of `table`.
+    pub(super) fn new(metrics: Arc<Metrics>, table: &RouteTable) -> Self {
+        let labels = table.routes().iter().map(|route| route.pattern);
+        let labels = labels.chain([UNKNOWN_ROUTE]);
+        let routes = labels.map(|label| RouteMetrics {
+            label,
+            requests: Default::default(),
+            seconds: OnceLock::new(),
+        });
         Self {
             metrics,
             routes: routes.collect(),
         }
     }
 
-    /// Counts one request. `index` is the route's in [`ROUTES`], or their number if no route has the path.
+    /// Counts one request. `index` is the route's in the table, or the number of routes if no route has the path.
     pub(super) fn count(&self, index: usize, status: StatusCode, took: Duration) {
-        let route = ROUTES
-            .get(index)
-            .map_or(UNKNOWN_ROUTE, |route| route.pattern);
         let of_route = &self.routes[index];
+        let route = of_route.label;
         let status = status.as_u16();
         let lookup = || {
             let labels = RequestLabels { route, status };
@@ -83,16 +89,16 @@ impl RequestMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::PathMatch;
+    use crate::routes::ROUTES;
     use cfgsync_cluster::metrics::Expiries;
 
     #[test]
     fn requests_are_counted_under_their_route_and_status() {
         let metrics = Arc::new(Metrics::default());
-        let requests = RequestMetrics::new(Arc::clone(&metrics));
+        let requests = RequestMetrics::new(Arc::clone(&metrics), &ROUTES);
         for (path, status) in [("/node", 200), ("/node", 200), ("/node", 418), ("/x", 404)] {
             let status = StatusCode::from_u16(status).unwrap();
-            requests.count(PathMatch::of(path).index, status, Duration::from_millis(2));
+            requests.count(ROUTES.find(path).index, status, Duration::from_millis(2));
         }
         let text = metrics.to_text(&Expiries::default());
         for line in [

@@ -25,7 +25,7 @@ use super::{
     peer::Peer,
     rejection::Rejection,
     request_metrics::GaugeGuard,
-    router::router,
+    routes::ROUTES,
     state::{ConnectionSlot, ServerState},
 };
 use cfgsync_cluster::Coordinator;
@@ -66,7 +66,7 @@ pub async fn serve(
     let quota = ConnectionQuota::new(config.connections_max, config.connections_per_address_max);
     let refusal_permits = Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX));
     let drain_timeout = config.drain_timeout;
-    let server = Arc::new(ServerState::new(coordinator, config, router()));
+    let server = Arc::new(ServerState::new(coordinator, config, &ROUTES));
     let mut connections = JoinSet::new();
     // A server that stops does not wait for these.
     let mut refusals = JoinSet::new();

@@ -31,8 +31,8 @@ use super::{
     reply::Reply,
     reply_body::ReplyBody,
     request_body::discard_body,
+    route::{Handler, NativeHandler},
     router::path_of,
-    routes::{Handler, NativeHandler},
     state::Connection,
 };
 use cfgsync_wire::{CLUSTER_HEADER, INSTANCE_HEADER};

@@ -9,9 +9,9 @@ use hyper::header::HeaderValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
 use super::{
-    HttpConfig, connection_quota::QuotaSlot, listed_servers::ListedServers, peer::Peer,
-    request_metrics::GaugeGuard, request_metrics::RequestMetrics, watchers::Watchers,
-    write_slots::WriteSlots,
+    HttpConfig, connection_quota::QuotaSlot, listed_servers::ListedServers, path::RouteTable,
+    peer::Peer, request_metrics::GaugeGuard, request_metrics::RequestMetrics, router::router,
+    watchers::Watchers, write_slots::WriteSlots,
 };
 use cfgsync_cluster::Coordinator;
 
@@ -25,6 +25,7 @@ pub(super) struct ServerState {
     pub(super) replace_bodies: Semaphore,
     pub(super) metrics: RequestMetrics,
     pub(super) watchers: Arc<Watchers>,
+    pub(super) routes: &'static RouteTable,
     /// Serves the routes that are not native.
     pub(super) router: axum::Router,
     /// The values of the headers that every response has.
@@ -63,7 +64,11 @@ impl Connection {
 }
 
 impl ServerState {
-    pub(super) fn new(coordinator: Coordinator, config: HttpConfig, router: axum::Router) -> Self {
+    pub(super) fn new(
+        coordinator: Coordinator,
+        config: HttpConfig,
+        routes: &'static RouteTable,
+    ) -> Self {
         let instance = HeaderValue::try_from(coordinator.instance().to_string());
         let cluster = HeaderValue::try_from(coordinator.cluster_name());
         Self {
@@ -72,9 +77,10 @@ impl ServerState {
                 config.large_payload_slot_max,
             ),
             replace_bodies: Semaphore::new(config.replace_bodies_at_once_max),
-            metrics: RequestMetrics::new(Arc::clone(coordinator.metrics())),
+            metrics: RequestMetrics::new(Arc::clone(coordinator.metrics()), routes),
             watchers: Watchers::new(config.watch_limits),
-            router,
+            routes,
+            router: router(routes),
             instance: instance.expect("an instance is hexadecimal digits"),
             cluster: cluster.expect("a cluster's name is an identifier"),
             shares_store: coordinator.shares_store(),

@@ -7,7 +7,7 @@ use cfgsync_model::{Fence, Identifier, Revision, RunName};
 /// The description that a server gives of itself to the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerDescription {
-    /// The name of its machine.
+    /// Its name, by default that of its machine.
     pub name: String,
     /// The URLs under which nodes reach it.
     pub urls: Vec<String>,
@@ -26,6 +26,8 @@ pub struct ServerStatus {
     pub version: String,
     /// The newest revision that it has applied. It is reported every few seconds.
     pub applied: Revision,
+    /// How long it has reported no progress, while this server has applied newer changes. Zero if it is up to date.
+    pub behind_for: Duration,
     /// Whether it is the one that renders.
     pub is_rendering: bool,
     /// Whether it is this server.
@@ -69,10 +71,24 @@ pub struct Database {
     pub members: Vec<DatabaseMember>,
     /// The size of its data, in bytes. The deleted ones that are not yet compacted count as well.
     pub size_bytes: u64,
-    /// The largest size, in bytes, if the database says it.
+    /// The largest size, in bytes, if the database says it. etcd says it since version 3.6.
     pub quota_bytes: Option<u64>,
     /// Its alarms.
     pub alarms: Vec<String>,
+}
+
+impl Database {
+    /// The largest size of an etcd that is started without a setting for it, in bytes.
+    pub const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
+
+    /// The share of the quota, in percent, from which the size is pointed out.
+    const QUOTA_NEAR_PERCENT: u64 = 80;
+
+    /// Whether the size has nearly reached the quota. The default quota counts for a database that does not say its own.
+    pub fn is_near_quota(&self) -> bool {
+        let quota = self.quota_bytes.unwrap_or(Self::QUOTA_DEFAULT_BYTES);
+        self.size_bytes.saturating_mul(100) > quota.saturating_mul(Self::QUOTA_NEAR_PERCENT)
+    }
 }
 
 /// A member of a database.
