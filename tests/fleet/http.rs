@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{HeaderMap, Request, Response, body::Incoming, client::conn::http1::handshake};
+use hyper::{Request, Response, body::Incoming, client::conn::http1::handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
@@ -21,7 +21,6 @@ const REVISION: &str = "cfgsync-revision";
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
-    pub(crate) headers: HeaderMap,
     /// The position of the server.
     pub(crate) revision: u64,
 }
@@ -29,10 +28,6 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
     }
 }
 
@@ -107,7 +102,6 @@ impl HttpClient {
         Some(Answer {
             status: head.status.as_u16(),
             body,
-            headers: head.headers,
             revision,
         })
     }
