@@ -183,9 +183,9 @@ impl<'a> Checker<'a> {
                 assert!(is_there, "{observation:?}");
             }
             Observation::Ended { run, fence, result } => {
-                let found = self
-                    .named("run_done")
-                    .filter(|change| change.data["name"] == **run && change.data["fence"] == *fence);
+                let found = self.named("run_done").filter(|change| {
+                    change.data["name"] == **run && change.data["fence"] == *fence
+                });
                 check_effect(observation, *result, found);
             }
             Observation::Fetched(_) | Observation::Claimed { .. } => {}

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::Incoming, client::conn::http1::handshake};
+use hyper::{HeaderMap, Request, Response, body::Incoming, client::conn::http1::handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
@@ -21,6 +21,7 @@ const REVISION: &str = "cfgsync-revision";
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
+    pub(crate) headers: HeaderMap,
     /// The position of the server.
     pub(crate) revision: u64,
 }
@@ -33,7 +34,7 @@ impl Answer {
 
 /// A client of several servers.
 pub(crate) struct HttpClient {
-    servers: Vec<SocketAddr>,
+    pub(crate) servers: Vec<SocketAddr>,
     pub(crate) random: Random,
     /// The newest position that was seen, as a header and as a number.
     position: Option<String>,
@@ -102,6 +103,7 @@ impl HttpClient {
         Some(Answer {
             status: head.status.as_u16(),
             body,
+            headers: head.headers,
             revision,
         })
     }
