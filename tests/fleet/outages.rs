@@ -253,6 +253,7 @@ async fn fetches_do_not_use_etcd() {
     for _ in 0..FETCHES {
         let request = Request::get("/v1/nodes/a/payload").header("host", "x");
         let request = request.body(Empty::<Bytes>::new()).unwrap();
+        sender.ready().await.unwrap();
         let response = sender.send_request(request).await.unwrap();
         assert_eq!(response.status(), 200);
         response.into_body().collect().await.unwrap();
