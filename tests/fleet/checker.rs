@@ -121,7 +121,7 @@ impl<'a> Checker<'a> {
         let mut fences = HashMap::<&str, u64>::new();
         let mut done = HashMap::<&str, u64>::new();
         for change in &self.changes {
-            let run = || text(&change.data["run"]);
+            let run = || text(&change.data["name"]);
             let fence = || number(&change.data["fence"]);
             match &*change.name {
                 "run_claimed" => {
@@ -183,9 +183,9 @@ impl<'a> Checker<'a> {
                 assert!(is_there, "{observation:?}");
             }
             Observation::Ended { run, fence, result } => {
-                let found = self
-                    .named("run_done")
-                    .filter(|change| change.data["run"] == **run && change.data["fence"] == *fence);
+                let found = self.named("run_done").filter(|change| {
+                    change.data["name"] == **run && change.data["fence"] == *fence
+                });
                 check_effect(observation, *result, found);
             }
             Observation::Fetched(_) | Observation::Claimed { .. } => {}

@@ -30,15 +30,11 @@ impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
-
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
 }
 
 /// A client of several servers.
 pub(crate) struct HttpClient {
-    servers: Vec<SocketAddr>,
+    pub(crate) servers: Vec<SocketAddr>,
     pub(crate) random: Random,
     /// The newest position that was seen, as a header and as a number.
     position: Option<String>,

@@ -17,6 +17,7 @@ mod fault_schedule;
 mod history;
 mod http;
 mod node_client;
+mod outages;
 mod randomized;
 mod run_client;
 mod servers;

@@ -31,7 +31,7 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 const RUN: Duration = Duration::from_secs(8);
 
 /// The time until all servers show the same state after the faults.
-const HEAL_MAX: Duration = Duration::from_secs(60);
+const HEAL_MAX: Duration = Duration::from_mins(1);
 
 /// The nodes that run the program. They stay registered.
 const RUNNERS: [&str; 2] = ["runner-1", "runner-2"];

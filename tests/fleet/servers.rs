@@ -21,7 +21,7 @@ pub(crate) const SERVERS: usize = 3;
 pub(crate) const RUN_LEASE: Duration = Duration::from_secs(3);
 
 /// The time for a server to start. It exits if etcd has no majority, and is then started again.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 
 /// The exit code of a server that finds no etcd when it starts.
 const UNREACHABLE: i32 = 69;

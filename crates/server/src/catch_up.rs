@@ -18,14 +18,18 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// Returns the position that the client has seen, if this server shares its store and is behind it.
 pub(super) fn seen(server: &ServerState, headers: &HeaderMap) -> Option<EventId> {
-    if !server.shares_store {
-        return None;
-    }
     let seen = EventId::parse(headers.get(REVISION)?.to_str().ok()?)?;
+    is_behind(server, seen).then_some(seen)
+}
+
+/// Whether this server shares its store and may be behind `seen`.
+pub(super) fn is_behind(server: &ServerState, seen: EventId) -> bool {
+    if !server.shares_store {
+        return false;
+    }
     let here = server.coordinator.position();
     // The position of another instance says nothing about this one.
-    let is_ahead = seen.position.revision >= here.position.revision;
-    (seen.instance == here.instance && is_ahead).then_some(seen)
+    seen.instance == here.instance && seen.position.revision >= here.position.revision
 }
 
 /// Waits until the server has what the client has seen.

@@ -266,6 +266,10 @@ impl Rejection {
             Self::TooManyConnections { .. } | Self::Watchers(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            // The store may be back at any time, or another server may answer.
+            _ if matches!(self.reason(), "store" | "behind") => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             _ => {}
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -8,9 +8,9 @@ use crate::{
     etcd::{Etcd, config},
     proxy::{Link, Proxy},
 };
-use cfgsync_etcd::{EtcdConfig, EtcdStore};
-use cfgsync_model::NodeRegistration;
-use cfgsync_store::{Change, CommitError, Store};
+use cfgsync_etcd::{EtcdConfig, EtcdStore, Housekeeping};
+use cfgsync_model::{NodeRegistration, Revision};
+use cfgsync_store::{Change, CommitError, State, Store};
 
 /// The time until something that must happen has happened.
 const HAPPENS_WITHIN: Duration = Duration::from_secs(20);
@@ -147,8 +147,18 @@ async fn entry_that_is_not_valid_has_no_effect_on_others() {
         let key = "/cfgsync/demo/log/0000000000000001/0000000000000001";
         etcd.etcdctl(&["put", key, value]);
     }
-    etcd.etcdctl(&["put", "/cfgsync/demo/snapshot", "{}"]);
-    etcd.etcdctl(&["put", "/cfgsync/demo/unknown", "{}"]);
+    for key in [
+        "snapshot",
+        "unknown",
+        "meta",
+        "references",
+        "parts/x",
+        "servers/0000000000000001",
+        "presence/0000000000000001/1",
+        "log/1",
+    ] {
+        etcd.etcdctl(&["put", &format!("/cfgsync/demo/{key}"), "{"]);
+    }
     store.apply(register("b")).await.unwrap();
     assert_eq!(names(&store), ["a", "b"]);
 }
@@ -199,4 +209,51 @@ async fn store_goes_on_when_its_role_is_granted_again() {
         assert!(begun.elapsed() < HAPPENS_WITHIN, "writes stay refused");
     }
     check_recovery(&store, &others).await;
+}
+
+/// The log is read again from its beginning, or from a snapshot if its entries are deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compaction_beyond_a_lagging_watcher_loses_nothing() {
+    let etcd = Etcd::start().await;
+    for is_log_deleted in [false, true] {
+        let cluster = format!("demo-{is_log_deleted}");
+        let housekeeping = Housekeeping {
+            interval: Duration::from_millis(100),
+            snapshot_after_bytes: 0,
+            snapshot_after_entries: if is_log_deleted { 10 } else { 1_000_000 },
+            ..Housekeeping::default()
+        };
+        let others = EtcdStore::open(EtcdConfig {
+            housekeeping,
+            ..etcd.config(&cluster)
+        });
+        let others = others.await.unwrap();
+        let proxy = Proxy::start(etcd.addresses()[0]).await;
+        let store = EtcdStore::open(config(&cluster, &[proxy.address]));
+        let store = store.await.unwrap();
+        store.apply(register("a")).await.unwrap();
+        proxy.set(Link::Cut);
+        for number in 0..50 {
+            others.apply(register(&format!("n{number}"))).await.unwrap();
+        }
+        let log = format!("/cfgsync/{cluster}/log/");
+        until("the log is deleted", HAPPENS_WITHIN, || {
+            !is_log_deleted || etcd.keys(&log).len() < 50
+        })
+        .await;
+        etcd.compact();
+        proxy.set(Link::Up);
+        check_recovery(&store, &others).await;
+        until("both have all changes", HAPPENS_WITHIN, || {
+            store.state().revision == others.state().revision
+        })
+        .await;
+        let (state, expected) = (store.state(), others.state());
+        assert_eq!(state.registrations.len(), 53);
+        let events = |state: &State| {
+            let events = state.events_after(Revision(0)).expect("it is complete");
+            events.flat_map(|commit| commit.to_vec()).count()
+        };
+        assert_eq!(events(&state), events(&expected));
+    }
 }

@@ -7,6 +7,7 @@ use hyper::{
 };
 
 use super::super::{
+    catch_up,
     context::Context,
     event_body::{EventBody, EventStream},
     query::{Query, WrongParameter},
@@ -62,6 +63,12 @@ pub(in super::super) async fn watch(mut context: Context) -> Result<Response, Re
     let identity = context.identity();
     let (server, address) = (context.server(), context.peer().address.ip());
     let slot = server.watchers.take(identity.as_deref(), address)?;
+    // An id of another server may be newer than what this one has applied. That is no gap.
+    if let WatchStart::After(id) = start
+        && catch_up::is_behind(server, id)
+    {
+        catch_up::catch_up(server, id).await?;
+    }
     let reader = server.coordinator.watch(filter, start);
     let connection = context.connection().clone();
     let stream = EventStream::new(connection, context.token(), reader, follows, slot);
