@@ -12,15 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     EtcdError, EtcdErrorKind,
-    api::{
-        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op,
-    },
+    api::{Compare, PutRequest, RangeRequest, TxnRequest},
     keys::{Key, LogKey},
     parts,
     records::{self, SnapshotRecord},
     session::Session,
     shared::Shared,
-    transaction::{exists, is_at_revision, put_op},
+    transaction::{delete_op, exists, is_at_revision, put_op},
     writer::write_parts,
 };
 use cfgsync_model::Digest;
@@ -240,14 +238,7 @@ impl Housekeeper {
         compare: Vec<Compare>,
     ) -> Result<(), EtcdError> {
         for some in keys.chunks(DELETIONS_MAX) {
-            let deletions = some.iter().map(|key| RequestOp {
-                request: Some(request_op::Request::RequestDeleteRange(
-                    DeleteRangeRequest {
-                        key: self.shared.keys.full(key),
-                        range_end: vec![],
-                    },
-                )),
-            });
+            let deletions = some.iter().map(|key| delete_op(self.shared.keys.full(key)));
             let request = TxnRequest {
                 compare: compare.clone(),
                 success: deletions.collect(),

@@ -68,6 +68,16 @@ pub(crate) struct ServerRecord {
     pub(crate) applied: u64,
 }
 
+/// The render that a server has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MarkRecord {
+    /// The text that names its inputs.
+    pub(crate) render: String,
+    /// The number of servers that have begun it and not ended it.
+    pub(crate) starts: u32,
+}
+
 /// Decodes the record at `key`.
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, EtcdError> {
     serde_json::from_slice(bytes).map_err(|error| malformed(key, &error))

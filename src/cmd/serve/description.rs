@@ -11,6 +11,7 @@ use cfgsync_wire::SigningKey;
 /// Returns the description of this server. `urls` are those that the operator has named; without any, these are the
 /// addresses that it listens on.
 pub(super) fn of_server(
+    name: Option<&str>,
     urls: &[String],
     scheme: &str,
     addresses: &[SocketAddr],
@@ -26,10 +27,7 @@ pub(super) fn of_server(
         digests.insert("signing key".to_owned(), digest.to_string());
     }
     ServerDescription {
-        name: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
+        name: name.map_or_else(host_name, str::to_owned),
         urls: if urls.is_empty() {
             listening.collect()
         } else {
@@ -38,4 +36,9 @@ pub(super) fn of_server(
         digests,
         since: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     }
+}
+
+fn host_name() -> String {
+    let host = rustix::system::uname();
+    host.nodename().to_string_lossy().into_owned()
 }

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     env,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     etcd::{Etcd, config},
     proxy::{Link, Proxy},
+    random::Random,
 };
 use cfgsync_etcd::{EtcdConfig, EtcdStore, Housekeeping};
 use cfgsync_model::{
@@ -44,22 +46,6 @@ const RUN: Duration = Duration::from_secs(6);
 
 /// The time until all servers show the same state after the faults.
 const HEAL_MAX: Duration = Duration::from_secs(30);
-
-/// A generator of numbers that depend on the seed alone (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// The answer to one operation, with the times of its request and its answer.
 #[derive(Debug)]
@@ -219,31 +205,32 @@ async fn client(
 
 /// Makes faults, one after the other, and ends them.
 async fn make_faults(etcd: &mut Etcd, proxies: &[Vec<Proxy>], random: &mut Random, until: Instant) {
-    let members = etcd.ports().len();
+    let members = etcd.addresses().len();
     while Instant::now() < until {
         sleep(Duration::from_millis(200 + random.below(600))).await;
         let member = usize::try_from(random.below(members as u64)).unwrap();
         let server = usize::try_from(random.below(SERVERS as u64)).unwrap();
         let length = Duration::from_millis(100 + random.below(1500));
-        match random.below(5) {
-            0 => {
+        match random.below(6) {
+            0 | 1 => {
+                let leader = tokio::task::block_in_place(|| etcd.leader());
+                let member = if random.below(2) == 0 {
+                    leader.unwrap_or(member)
+                } else {
+                    member
+                };
                 etcd.kill_member(member);
                 sleep(length).await;
                 etcd.start_member(member);
             }
-            1 => {
+            2 => {
                 etcd.signal_member(member, "-STOP");
                 sleep(length).await;
                 etcd.signal_member(member, "-CONT");
             }
-            2 => set_all(&proxies[server], Link::Cut, length).await,
-            3 => set_all(&proxies[server], Link::Silent, length).await,
-            _ => {
-                let revision = etcd.etcdctl(&["endpoint", "status", "-w", "json"]);
-                let status: serde_json::Value = serde_json::from_str(&revision).unwrap_or_default();
-                let revision = &status[0]["Status"]["header"]["revision"];
-                etcd.etcdctl(&["compact", &revision.to_string()]);
-            }
+            3 => set_all(&proxies[server], Link::Cut, length).await,
+            4 => set_all(&proxies[server], Link::Silent, length).await,
+            _ => tokio::task::block_in_place(|| etcd.compact()),
         }
     }
 }
@@ -429,11 +416,11 @@ async fn run_on_etcd(seed: u64) {
     let mut stores: Vec<Arc<dyn Store>> = Vec::new();
     for server in 0..SERVERS {
         let mut links = Vec::new();
-        for port in etcd.ports() {
-            links.push(Proxy::start(port).await);
+        for address in etcd.addresses() {
+            links.push(Proxy::start(address).await);
         }
-        let mut ports: Vec<u16> = links.iter().map(|proxy| proxy.port).collect();
-        ports.rotate_left(server);
+        let mut addresses: Vec<SocketAddr> = links.iter().map(|proxy| proxy.address).collect();
+        addresses.rotate_left(server);
         let config = EtcdConfig {
             write_timeout: Duration::from_secs(2),
             housekeeping: Housekeeping {
@@ -442,7 +429,7 @@ async fn run_on_etcd(seed: u64) {
                 snapshot_after_entries: 20,
                 unreferenced_max: Duration::from_secs(2),
             },
-            ..config("chaos", &ports)
+            ..config("chaos", &addresses)
         };
         let store = EtcdStore::open(config).await.expect("etcd is ready");
         stores.push(Arc::new(store));

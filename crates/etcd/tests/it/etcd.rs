@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    net::TcpListener,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -14,16 +14,28 @@ use cfgsync_etcd::{EtcdConfig, EtcdStore};
 /// The time for etcd to start, and for a store to open.
 const START_MAX: Duration = Duration::from_secs(30);
 
+/// The arguments of etcdctl that let the role `cfgsync` use the keys.
+const GRANT: [&str; 6] = [
+    "role",
+    "grant-permission",
+    "--prefix=true",
+    "cfgsync",
+    "readwrite",
+    "/cfgsync/",
+];
+
 /// A running etcd. Dropping it ends its processes.
 pub(crate) struct Etcd {
     /// That of the clients' URLs.
     scheme: &'static str,
     members: Vec<Member>,
+    /// Whether etcdctl must name a user, because authentication is on.
+    is_protected: bool,
 }
 
 /// A member, whose process may have ended.
 struct Member {
-    port: u16,
+    address: SocketAddr,
     arguments: Vec<String>,
     process: Option<Child>,
     data: tempfile::TempDir,
@@ -47,17 +59,18 @@ impl Etcd {
     }
 
     fn start_processes(count: usize, scheme: &'static str, more: &[&str]) -> Self {
-        let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let all = ports.iter().enumerate();
+        let hosts: Vec<IpAddr> = (0..count).map(|_| own_host()).collect();
+        let peer_url = |host: &IpAddr| format!("http://{host}:2380");
+        let all = hosts.iter().enumerate();
         let all: Vec<String> = all
-            .map(|(at, (_, peer))| format!("m{at}={}", url(*peer)))
+            .map(|(at, host)| format!("m{at}={}", peer_url(host)))
             .collect();
         let all = all.join(",");
-        let members = ports.iter().enumerate().map(|(at, (client, peer))| {
+        let members = hosts.iter().enumerate().map(|(at, host)| {
             let data = tempfile::tempdir().expect("there is room for temporary files");
             let directory = data.path().display().to_string();
-            let (client_url, peer_url) = (format!("{scheme}://127.0.0.1:{client}"), url(*peer));
+            let address = SocketAddr::new(*host, 2379);
+            let (client_url, peer_url) = (format!("{scheme}://{address}"), peer_url(host));
             let name = format!("m{at}");
             let arguments = [
                 ["--name", &name],
@@ -72,7 +85,7 @@ impl Etcd {
             ];
             let arguments = arguments.as_flattened().iter().chain(more);
             Member {
-                port: *client,
+                address,
                 arguments: arguments.map(|argument| (*argument).to_owned()).collect(),
                 process: None,
                 data,
@@ -88,7 +101,11 @@ impl Etcd {
                 .position(|a| a == "--initial-cluster-token");
             member.arguments[at.expect("it is among them") + 1].clone_from(&token);
         }
-        let mut etcd = Self { scheme, members };
+        let mut etcd = Self {
+            scheme,
+            members,
+            is_protected: false,
+        };
         for at in 0..count {
             etcd.start_member(at);
         }
@@ -105,10 +122,7 @@ impl Etcd {
         let arguments = [arguments.as_flattened(), &["--client-cert-auth"]].concat();
         let etcd = Self::start_processes(1, "https", &arguments);
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", etcd.ports()[0]))
-            .await
-            .is_err()
-        {
+        while TcpStream::connect(etcd.addresses()[0]).await.is_err() {
             assert!(begun.elapsed() < START_MAX, "etcd does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -145,15 +159,15 @@ impl Etcd {
         }
     }
 
-    /// Returns the ports for clients.
-    pub(crate) fn ports(&self) -> Vec<u16> {
-        self.members.iter().map(|member| member.port).collect()
+    /// Returns the addresses for clients.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.members.iter().map(|member| member.address).collect()
     }
 
     /// Returns the settings for the cluster `cluster` on this etcd.
     pub(crate) fn config(&self, cluster: &str) -> EtcdConfig {
-        let endpoints = self.ports().into_iter().map(|port| {
-            let url = format!("{}://127.0.0.1:{port}", self.scheme);
+        let endpoints = self.addresses().into_iter().map(|address| {
+            let url = format!("{}://{address}", self.scheme);
             url.parse().expect("it is an address")
         });
         EtcdConfig {
@@ -162,28 +176,83 @@ impl Etcd {
         }
     }
 
+    /// Turns authentication on. The user `node` with the password `secret` may use the keys of cfgsync.
+    pub(crate) fn protect(&mut self) {
+        for arguments in [
+            &["user", "add", "root:root"][..],
+            &["user", "grant-role", "root", "root"],
+            &["user", "add", "node:secret"],
+            &["role", "add", "cfgsync"],
+            &GRANT,
+            &["user", "grant-role", "node", "cfgsync"],
+            &["auth", "enable"],
+        ] {
+            self.etcdctl(arguments);
+        }
+        self.is_protected = true;
+    }
+
+    /// Takes the role away from the user of [`Etcd::protect`].
+    pub(crate) fn revoke_role(&self) {
+        self.etcdctl(&["user", "revoke-role", "node", "cfgsync"]);
+    }
+
+    /// Gives it back. Returns whether etcd has confirmed it.
+    pub(crate) fn grant_role(&self) -> bool {
+        let output = self.etcdctl(&["user", "grant-role", "node", "cfgsync"]);
+        output.contains("is granted")
+    }
+
+    /// Deletes the history of all keys before the newest revision.
+    pub(crate) fn compact(&self) {
+        let status = self.etcdctl(&["endpoint", "status", "-w", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        let members = status.as_array().into_iter().flatten();
+        let revisions = members.filter_map(|m| m["Status"]["header"]["revision"].as_u64());
+        if let Some(revision) = revisions.max() {
+            self.etcdctl(&["compact", &revision.to_string()]);
+        }
+    }
+
+    /// Returns the member that leads, as far as it is known.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let status = self.etcdctl(&["endpoint", "status", "-w", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+        let status = status.as_array()?.iter().find(|member| {
+            let status = &member["Status"];
+            status["leader"] == status["header"]["member_id"]
+        })?;
+        let endpoint = status["Endpoint"].as_str()?;
+        let mut members = self.members.iter();
+        members.position(|member| endpoint.ends_with(&member.address.to_string()))
+    }
+
     /// Runs etcdctl, and returns its output.
     pub(crate) fn etcdctl(&self, arguments: &[&str]) -> String {
-        let output = Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .args([
-                "--endpoints",
-                &format!("http://127.0.0.1:{}", self.members[0].port),
-            ])
+        let output = self
+            .etcdctl_command()
             .args(arguments)
             .output()
             .expect("etcdctl is installed (Debian: etcd-client)");
         String::from_utf8(output.stdout).expect("its output is text")
     }
 
+    fn etcdctl_command(&self) -> Command {
+        let endpoints: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
+        let mut command = Command::new("etcdctl");
+        command
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &endpoints.join(",")]);
+        if self.is_protected {
+            command.args(["--user", "root:root"]);
+        }
+        command
+    }
+
     /// Writes a value of this many bytes.
     pub(crate) fn put_bytes(&self, key: &str, count: usize) {
-        let mut process = Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .args([
-                "--endpoints",
-                &format!("http://127.0.0.1:{}", self.members[0].port),
-            ])
+        let mut process = self
+            .etcdctl_command()
             .args(["put", key])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -219,10 +288,10 @@ impl Drop for Etcd {
     }
 }
 
-/// Returns the settings for the cluster `cluster` on the members at these ports.
-pub(crate) fn config(cluster: &str, ports: &[u16]) -> EtcdConfig {
-    let endpoints = ports.iter().map(|port| {
-        let url = format!("http://127.0.0.1:{port}");
+/// Returns the settings for the cluster `cluster` on the members at these addresses.
+pub(crate) fn config(cluster: &str, addresses: &[SocketAddr]) -> EtcdConfig {
+    let endpoints = addresses.iter().map(|address| {
+        let url = format!("http://{address}");
         url.parse().expect("it is an address")
     });
     EtcdConfig {
@@ -240,7 +309,10 @@ pub(crate) fn config(cluster: &str, ports: &[u16]) -> EtcdConfig {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback interface is up");
-    listener.local_addr().expect("it is bound").port()
+/// Returns an address of the loopback network that nothing else uses. A process that is restarted finds its ports free.
+pub(crate) fn own_host() -> IpAddr {
+    let mut bytes = [0; 3];
+    getrandom::fill(&mut bytes).expect("there are random numbers");
+    let [a, b, c] = bytes.map(|byte| byte.clamp(1, 254));
+    Ipv4Addr::new(127, a, b, c).into()
 }

@@ -40,7 +40,7 @@ fn names(store: &impl Store) -> Vec<String> {
 async fn open_behind(proxy: &Proxy) -> EtcdStore {
     let config = EtcdConfig {
         write_timeout: Duration::from_secs(2),
-        ..config("demo", &[proxy.port])
+        ..config("demo", &[proxy.address])
     };
     EtcdStore::open(config).await.unwrap()
 }
@@ -82,7 +82,7 @@ async fn silent_and_cut_links_are_noticed_and_mended() {
     let etcd = Etcd::start().await;
     for link in [Link::Silent, Link::Cut] {
         let cluster = etcd.open("demo").await;
-        let proxy = Proxy::start(etcd.ports()[0]).await;
+        let proxy = Proxy::start(etcd.addresses()[0]).await;
         let store = open_behind(&proxy).await;
         store.apply(register("a")).await.unwrap();
         proxy.set(link);
@@ -156,7 +156,7 @@ async fn entry_that_is_not_valid_has_no_effect_on_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_store_closes_its_connection() {
     let etcd = Etcd::start().await;
-    let proxy = Proxy::start(etcd.ports()[0]).await;
+    let proxy = Proxy::start(etcd.addresses()[0]).await;
     let store = open_behind(&proxy).await;
     assert_eq!(proxy.open(), 1);
     drop(store);
@@ -175,4 +175,28 @@ async fn closed_store_gives_its_turn_up_at_once() {
     store.close().await;
     assert_eq!(etcd.keys("/cfgsync/demo/turn"), [""; 0]);
     assert_eq!(etcd.keys("/cfgsync/demo/servers/"), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_goes_on_when_its_role_is_granted_again() {
+    let mut etcd = Etcd::start().await;
+    etcd.protect();
+    let config = || EtcdConfig {
+        user: Some(("node".to_owned(), "secret".into())),
+        write_timeout: Duration::from_secs(2),
+        ..etcd.config("demo")
+    };
+    let (store, others) = (
+        EtcdStore::open(config()).await.unwrap(),
+        EtcdStore::open(config()).await.unwrap(),
+    );
+    store.apply(register("a")).await.unwrap();
+    etcd.revoke_role();
+    check_outage(&store).await;
+    assert!(etcd.grant_role());
+    let begun = Instant::now();
+    while others.apply(register("c")).await.is_err() {
+        assert!(begun.elapsed() < HAPPENS_WITHIN, "writes stay refused");
+    }
+    check_recovery(&store, &others).await;
 }

@@ -7,5 +7,6 @@ mod conformance;
 mod etcd;
 mod faults;
 mod proxy;
+mod random;
 mod restart;
 mod start;

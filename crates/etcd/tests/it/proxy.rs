@@ -1,13 +1,21 @@
-//! A TCP proxy between a store and a member of etcd, whose connections can be cut.
+//! A TCP proxy, for example between a store and a member of etcd, whose connections can be cut.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     sync::watch,
 };
 
@@ -16,25 +24,25 @@ use tokio::{
 pub(crate) enum Link {
     /// They work.
     Up,
-    /// They are closed, and new ones are closed at once.
+    /// They are reset, and new ones are reset at once.
     Cut,
     /// They stay open, and nothing comes through.
     Silent,
 }
 
-/// A proxy to one member. It ends with the runtime of the test.
+/// A proxy to one address. It ends with the runtime of the test.
 pub(crate) struct Proxy {
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
     link: watch::Sender<Link>,
     /// The number of open connections.
     open: Arc<AtomicUsize>,
 }
 
 impl Proxy {
-    /// Starts a proxy to `port` on the loopback interface.
-    pub(crate) async fn start(to: u16) -> Self {
+    /// Starts a proxy to `to` on the loopback interface.
+    pub(crate) async fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let link = watch::Sender::new(Link::Up);
         let open = Arc::<AtomicUsize>::default();
         let (links, count) = (link.clone(), open.clone());
@@ -48,7 +56,11 @@ impl Proxy {
                 });
             }
         });
-        Self { port, link, open }
+        Self {
+            address,
+            link,
+            open,
+        }
     }
 
     /// Returns the number of open connections.
@@ -62,28 +74,34 @@ impl Proxy {
     }
 }
 
-async fn forward(client: TcpStream, to: u16, mut link: watch::Receiver<Link>) {
+async fn forward(mut client: TcpStream, to: SocketAddr, mut link: watch::Receiver<Link>) {
     if *link.borrow() == Link::Cut {
+        reset_on_close(&client);
         return;
     }
-    let Ok(member) = TcpStream::connect(("127.0.0.1", to)).await else {
+    let Ok(mut server) = TcpStream::connect(to).await else {
         return;
     };
-    let (from_client, to_client) = client.into_split();
-    let (from_member, to_member) = member.into_split();
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
     let (up, down) = (link.clone(), link.clone());
     tokio::select! {
-        () = copy(from_client, to_member, up) => {}
-        () = copy(from_member, to_client, down) => {}
-        _ = link.wait_for(|link| *link == Link::Cut) => {}
+        () = copy(from_client, to_server, up) => {}
+        () = copy(from_server, to_client, down) => {}
+        _ = link.wait_for(|link| *link == Link::Cut) => {
+            reset_on_close(&client);
+            reset_on_close(&server);
+        }
     }
 }
 
-async fn copy(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    mut link: watch::Receiver<Link>,
-) {
+/// Makes the end of the connection a reset, which throws away what is not sent yet.
+fn reset_on_close(stream: &TcpStream) {
+    // It fails if the connection has ended already.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut link: watch::Receiver<Link>) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let Ok(count @ 1..) = from.read(&mut buffer).await else {
