@@ -13,25 +13,13 @@
 //! - Files are replaced atomically.
 //! - Older formats are read. With a newer format, the store does not open.
 
-mod error;
 mod disk;
 mod directory;
-mod frame;
-mod scalar_entry;
-mod value_entry;
-mod entry;
-mod phase_entry;
-mod run_entry;
-mod condition_entry;
-mod commit_entry;
-mod header;
+mod small_file;
+mod state_files;
 mod entry_v1;
 mod log;
-mod snapshot;
-mod event_entry;
-mod event_file;
 mod generation_files;
-pub mod shared_log;
 mod clean_mark;
 mod place;
 mod lost_tail;
@@ -59,13 +47,12 @@ pub use contents::DirectoryContents;
 
 use crate::{
     BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealCondition,
-    SealOutcome, State, StateGuard, Store, StoreError,
+    SealOutcome, State, StateGuard, Store, StoreError, directory_error::DirectoryError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
 use directory::Directory;
 use disk::{Disk, WriteError};
-use error::DirectoryError;
 use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
 use writer::{Job, Published};

@@ -29,6 +29,7 @@ mod published;
 mod servers;
 mod contract;
 mod memory;
+mod encoding;
 mod journal;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
@@ -39,10 +40,11 @@ pub use change::{
     StoppedRollout,
 };
 pub use contract::{BoxFuture, Store};
+pub use encoding::shared_log;
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{Event, EventKind};
 pub use event_history::{EventBounds, PositionedEvent};
-pub use journal::{DirectoryConfig, DirectoryContents, Relocation, shared_log};
+pub use journal::{DirectoryConfig, DirectoryContents, Relocation};
 pub use memory::MemoryStore;
 pub use phase_change::NewReport;
 pub use phases::Phases;

@@ -5,23 +5,25 @@ use std::{io, sync::Arc};
 
 use super::{
     clean_mark::{self, CLEAN, CleanMark},
-    commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::{Disk, STAGED_SUFFIX, WriteError},
-    entry::{self, ProvenanceEntry, SealEntry},
-    error::DirectoryError,
-    event_file::{self, EVENTS},
-    frame,
     generation_files::GenerationWriter,
-    header::FORMAT,
     log::{LOG, Log, LogHead},
     new_instance,
     place::{PLACE, Place},
     recover::{Recovered, recover_within},
-    snapshot::{self, Instances, SNAPSHOT},
+    state_files::{self, EVENTS, SNAPSHOT},
 };
 use crate::{
     Change, Commit, CommitError, EventBounds, Relocation, SealCondition, SealOutcome, State,
+    directory_error::DirectoryError,
+    encoding::{
+        commit_entry::CommitEntry,
+        entry::{self, ProvenanceEntry, SealEntry},
+        frame,
+        header::FORMAT,
+        snapshot::Instances,
+    },
     payload_ages::UnchangedPayloads,
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
@@ -268,8 +270,8 @@ impl Journal {
             log: self.log_instance,
             state: self.instance,
         };
-        let events_bytes = event_file::write(&*self.disk, self.instance, &self.state)?;
-        let bytes = snapshot::write(&*self.disk, instances, &self.state, self.history)?;
+        let events_bytes = state_files::write_events(&*self.disk, self.instance, &self.state)?;
+        let bytes = state_files::write_snapshot(&*self.disk, instances, &self.state, self.history)?;
         self.snapshot_at_bytes = snapshot_at_bytes(bytes + events_bytes);
         self.log.clear()?;
         self.log.append(&empty_frame(&self.state, self.log.marker))
@@ -457,7 +459,7 @@ fn upgrade(
         log: head.instance,
         state: recovered.instance,
     };
-    let snapshot_bytes = snapshot::write(disk, instances, state, history)?;
+    let snapshot_bytes = state_files::write_snapshot(disk, instances, state, history)?;
     let log = Log::create(disk, head, &empty_frame(state, head.marker))?;
     tracing::info!(
         "{}: upgraded the state from format {} to format {FORMAT}",
