@@ -14,13 +14,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     EtcdConfig, EtcdError, EtcdErrorKind, connect, database,
+    first_session::first_session,
     follower::Follower,
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    parts, presence, quota_watch,
+    new_instance, parts, presence, quota_watch,
     server_record::RecordKeeper,
-    session::Session,
     shared::Shared,
     writer::{JOBS_MAX, Job, Request, Writer, write_parts},
 };
@@ -52,18 +52,34 @@ impl EtcdStore {
     /// Fails if no endpoint can be used within the start timeout, and if the data are not valid. [`EtcdErrorKind`] says
     /// whose fault it is.
     pub async fn open(config: EtcdConfig) -> Result<Self, EtcdError> {
+        Self::open_within(config, false).await
+    }
+
+    /// Like [`EtcdStore::open`], for data that a server refuses because etcd was restored from a backup, or because they
+    /// were moved away: they continue as a new instance. Of several servers that do so at once, one draws it.
+    ///
+    /// # Errors
+    /// Like [`EtcdStore::open`]. Fails as well if running servers use the data.
+    pub async fn open_restored(config: EtcdConfig) -> Result<Self, EtcdError> {
+        Self::open_within(config, true).await
+    }
+
+    async fn open_within(config: EtcdConfig, restored: bool) -> Result<Self, EtcdError> {
         let limit = config.start_timeout;
-        let opened = timeout(limit, Self::open_now(config)).await;
+        let opened = timeout(limit, Self::open_now(config, restored)).await;
         opened.unwrap_or_else(|_| {
             let reason = format!("etcd was not ready within {} s", limit.as_secs());
             Err(EtcdError::new(EtcdErrorKind::Unreachable, reason))
         })
     }
 
-    async fn open_now(config: EtcdConfig) -> Result<Self, EtcdError> {
+    async fn open_now(config: EtcdConfig, restored: bool) -> Result<Self, EtcdError> {
         let tls = connect::tls(&config)?;
         let keys = Keys::new(config.cluster_prefix());
         let (session, endpoint) = first_session(&config, &tls).await?;
+        if restored {
+            new_instance::begin(&session, &keys, &config).await?;
+        }
         let Loaded {
             view,
             etcd_revision,
@@ -158,25 +174,6 @@ impl EtcdStore {
         written.map_err(|error| CommitError::Unavailable(error.reason))?;
         Ok(parts.into_iter().map(|(digest, _)| digest).collect())
     }
-}
-
-/// Returns a connection to the first endpoint that works, and the number of that endpoint.
-async fn first_session(
-    config: &EtcdConfig,
-    tls: &Arc<rustls::ClientConfig>,
-) -> Result<(Session, usize), EtcdError> {
-    let mut first_error = None;
-    for (number, endpoint) in config.endpoints.iter().enumerate() {
-        match Session::open(endpoint, config, tls.clone()).await {
-            Ok(session) => return Ok((session, number)),
-            Err(error) => {
-                first_error.get_or_insert(error);
-            }
-        }
-    }
-    Err(first_error.unwrap_or_else(|| {
-        EtcdError::new(EtcdErrorKind::Unreachable, "no endpoint of etcd is given")
-    }))
 }
 
 impl Store for EtcdStore {

@@ -22,11 +22,12 @@ mod log;
 mod generation_files;
 mod clean_mark;
 mod place;
+mod transfer_mark;
 mod lost_tail;
 mod recover;
 mod contents;
-mod new_instance;
 mod commit;
+mod copy;
 mod writer;
 #[cfg(test)]
 mod format_tests;
@@ -44,6 +45,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use contents::DirectoryContents;
+pub use copy::{DirectorySource, DirectoryTarget};
 
 use crate::{
     BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealCondition,

@@ -44,6 +44,8 @@ pub(crate) enum FileKind {
     Place,
     /// The history of events.
     Events,
+    /// The mark of a copy to or from another store.
+    Transfer,
 }
 
 impl FileKind {
@@ -55,6 +57,7 @@ impl FileKind {
             Self::Clean => "clean",
             Self::Place => "place",
             Self::Events => "events",
+            Self::Transfer => "transfer",
         }
     }
 }

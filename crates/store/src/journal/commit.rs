@@ -9,10 +9,10 @@ use super::{
     disk::{Disk, STAGED_SUFFIX, WriteError},
     generation_files::GenerationWriter,
     log::{LOG, Log, LogHead},
-    new_instance,
     place::{PLACE, Place},
     recover::{Recovered, recover_within},
     state_files::{self, EVENTS, SNAPSHOT},
+    transfer_mark::TransferMark,
 };
 use crate::{
     Change, Commit, CommitError, EventBounds, Relocation, SealCondition, SealOutcome, State,
@@ -100,6 +100,14 @@ struct Opened {
 impl Journal {
     /// Reads `disk`, or creates a new log on it, and repairs the damage of a crash.
     pub(super) fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Self, DirectoryError> {
+        let transfer = TransferMark::read(&*disk)?;
+        if let Some(mark) = &transfer {
+            let is_accepted = settings.relocation == Relocation::Restored
+                && matches!(mark, TransferMark::Moved { .. });
+            if !is_accepted {
+                return Err(mark.clone().refusal(&*disk));
+            }
+        }
         let Opened {
             log,
             head,
@@ -136,6 +144,10 @@ impl Journal {
                 .begin_instance(settings.head.instance, &reason)
                 .map_err(start_failed)?;
         }
+        if transfer.is_some() {
+            // The new instance is durable, so the directory is no longer the one that was copied.
+            TransferMark::remove(&*journal.disk).map_err(start_failed)?;
+        }
         journal.is_tidy = journal.generations.tidy(&journal.state);
         // From then on, a sealed file that the log does not name shows that the end of the log is lost. Files of older
         // programs must be gone before.
@@ -151,7 +163,7 @@ impl Journal {
     /// Continues the state as the new `instance`. The snapshot that names the instance makes the change durable. Until
     /// then, the next start finds the directory as it was.
     fn begin_instance(&mut self, instance: Instance, reason: &str) -> Result<(), WriteError> {
-        let state = new_instance::continued(&self.state, instance);
+        let state = self.state.continued(instance);
         let pending = match state.generation() {
             None => None,
             Some(generation) => Some(self.generations().write(generation)?),
@@ -380,7 +392,7 @@ impl FrameBuilder {
 
 /// Returns a frame without commits. It has the revision of the snapshot before it, so that recovery detects a missing
 /// or older snapshot.
-fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
+pub(super) fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
     FrameBuilder::new(state, marker, 1).frame()
 }
 
@@ -487,7 +499,7 @@ fn open_log(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryErro
     Ok(log)
 }
 
-fn start_failed(error: WriteError) -> DirectoryError {
+pub(super) fn start_failed(error: WriteError) -> DirectoryError {
     let (WriteError::NotWritten { path, error } | WriteError::NotSynced { path, error }) = error;
     DirectoryError::Io {
         action: "write",

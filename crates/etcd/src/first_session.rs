@@ -1,0 +1,24 @@
+//! The first connection: that to the first member which can be used.
+
+use std::sync::Arc;
+
+use crate::{EtcdConfig, EtcdError, EtcdErrorKind, session::Session};
+
+/// Returns a connection to the first endpoint that works, and the number of that endpoint.
+pub(crate) async fn first_session(
+    config: &EtcdConfig,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<(Session, usize), EtcdError> {
+    let mut first_error = None;
+    for (number, endpoint) in config.endpoints.iter().enumerate() {
+        match Session::open(endpoint, config, tls.clone()).await {
+            Ok(session) => return Ok((session, number)),
+            Err(error) => {
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    Err(first_error.unwrap_or_else(|| {
+        EtcdError::new(EtcdErrorKind::Unreachable, "no endpoint of etcd is given")
+    }))
+}
