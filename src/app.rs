@@ -285,8 +285,12 @@ pub fn open_store(
 /// # Errors
 /// See [`cfgsync_etcd::EtcdErrorKind`].
 #[cfg(feature = "etcd")]
-pub async fn open_etcd(config: EtcdConfig) -> Result<Arc<dyn Store>, EtcdError> {
-    let store = EtcdStore::open(config).await?;
+pub async fn open_etcd(config: EtcdConfig, restored: bool) -> Result<Arc<dyn Store>, EtcdError> {
+    let store = if restored {
+        EtcdStore::open_restored(config).await?
+    } else {
+        EtcdStore::open(config).await?
+    };
     log_opened(&store, &store.place());
     Ok(Arc::new(store))
 }

@@ -16,6 +16,8 @@ pub(crate) mod credentials;
 pub(crate) mod tls;
 pub(crate) mod threads;
 pub(crate) mod server;
+#[cfg(feature = "etcd")]
+pub(crate) mod etcd;
 pub(crate) mod settings;
 pub(crate) mod output;
 pub(crate) mod manager;
@@ -50,6 +52,8 @@ pub(crate) mod report_phase;
 pub(crate) mod renew;
 pub(crate) mod wait_phase;
 pub(crate) mod run_once;
+#[cfg(feature = "etcd")]
+pub(crate) mod store;
 pub(crate) mod token;
 pub(crate) mod key;
 pub(crate) mod generate;
@@ -103,6 +107,8 @@ pub(crate) enum Command {
     Wait(wait_phase::WaitArgs),
     RunOnce(run_once::RunOnceArgs),
     Values(values::ValuesArgs),
+    #[cfg(feature = "etcd")]
+    Store(store::StoreArgs),
     Token(token::TokenArgs),
     Key(key::KeyArgs),
     Completions(completions::CompletionsArgs),
@@ -134,6 +140,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CommandError> {
         Command::Wait(args) => wait_phase::run(args),
         Command::RunOnce(args) => run_once::run(args),
         Command::Values(args) => values::run(args),
+        #[cfg(feature = "etcd")]
+        Command::Store(args) => store::run(args),
         Command::Token(args) => token::run(args),
         Command::Key(args) => key::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -142,6 +142,7 @@ fn append(prefix: &str, number: usize, value: Vec<u8>) -> TxnRequest {
         result: CompareResult::Equal.into(),
         target: target.into(),
         key,
+        range_end: vec![],
         target_union: Some(union),
     };
     let absent = TargetUnion::Version(0);

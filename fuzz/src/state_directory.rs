@@ -1,5 +1,5 @@
 //! Builds a state directory from arbitrary bytes, with intact frames, so that a fuzzer reaches the code behind the
-//! checksums. This is an independent implementation of `crates/store/src/journal/{header,frame}.rs`.
+//! checksums. This is an independent implementation of `crates/store/src/encoding/{header,frame}.rs`.
 
 /// The bytes that begin a piece of the input. The byte after them is the kind of the piece.
 const CUT: &[u8] = b"\n=";

@@ -519,6 +519,16 @@ fn store(error: &StoreError) -> (Exit, Option<&'static str>) {
             "start it once with --moved if no server has used the original since, and with --restored otherwise: the \
              nodes then register again with a new instance",
         ),
+        StoreErrorKind::Incomplete => (
+            Exit::WrongSetting,
+            "run the same `cfgsync store copy` again",
+        ),
+        StoreErrorKind::Moved => (
+            Exit::WrongSetting,
+            "use the store that the message names; if it is lost, `serve --restored` continues with this directory as a \
+             new instance",
+        ),
+        StoreErrorKind::NotEmpty => (Exit::WrongSetting, "name a new directory"),
         StoreErrorKind::LostTail => (
             Exit::Unusable,
             "restore a copy of the whole directory; a server that starts here continues with what is left, as a new \

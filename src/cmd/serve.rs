@@ -4,8 +4,6 @@ mod signals;
 mod blocking;
 mod cause;
 mod access;
-#[cfg(feature = "etcd")]
-mod etcd;
 mod state;
 mod signing;
 mod child;

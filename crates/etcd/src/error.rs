@@ -33,6 +33,16 @@ pub enum EtcdErrorKind {
     NotEtcd,
     /// The data under the prefix are not what this program has written, or belong to another cluster.
     Malformed,
+    /// Running servers use the data.
+    InUse,
+    /// There are no data of the cluster.
+    NotFound,
+    /// There are data where there must be none.
+    NotEmpty,
+    /// The data were moved to another store, or are incomplete.
+    Moved,
+    /// The data were written to another etcd, so this one may be a restored backup.
+    Replaced,
     /// The request does not fit in etcd's limits.
     TooLarge,
 }

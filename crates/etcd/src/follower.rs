@@ -273,8 +273,27 @@ impl Follower {
                 self.shared.publish_turn();
                 self.shared.turn_changed.notify_one();
             }
+            Key::Meta if is_put => self.check_meta(&value),
             Key::Part(_) | Key::Snapshot | Key::Meta | Key::Presence(..) => {}
         }
+    }
+
+    /// Reports a failure if the data no longer belong to the instance of this server, or were moved to another store. The
+    /// snapshot is replaced together with the record, so this server can no longer write.
+    fn check_meta(&self, value: &[u8]) {
+        let meta = records::decode::<records::MetaRecord>("meta", value);
+        let instance = self.shared.view().meta.instance;
+        let reason = match meta {
+            Err(error) => error.reason,
+            Ok(meta) if meta.transfer.is_some() => {
+                "the data of the cluster in etcd were moved to another store".to_owned()
+            }
+            Ok(meta) if meta.instance != instance => {
+                "another server has begun a new instance in etcd".to_owned()
+            }
+            Ok(_) => return,
+        };
+        self.shared.failure.send_replace(Some(reason));
     }
 
     /// Reads entries of the log, in order, publishes the state, and answers the callers.

@@ -137,8 +137,13 @@ impl Keys {
 
     /// Returns the first key and the end of the range of the parts.
     pub(crate) fn parts(&self) -> (Vec<u8>, Vec<u8>) {
-        let first = format!("{}parts/", self.prefix).into_bytes();
-        (first, self.end_of("parts/"))
+        self.below("parts/")
+    }
+
+    /// Returns the first key and the end of the range of the keys that begin with `name`, which ends with a slash.
+    pub(crate) fn below(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
+        let first = format!("{}{name}", self.prefix).into_bytes();
+        (first, self.end_of(name))
     }
 
     /// Returns the key behind all keys that begin with `name`, which ends with a slash or is empty.

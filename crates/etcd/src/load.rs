@@ -11,15 +11,16 @@ use tokio::time::Instant;
 use crate::{
     EtcdConfig, EtcdError, EtcdErrorKind,
     api::{KeyValue, PutRequest, RangeRequest, TxnRequest},
+    instance,
     keys::{Key, Keys, ServerId},
     log_value::LogValue,
     own_mark,
-    records::{self, FORMAT, MetaRecord, ServerRecord, SnapshotRecord, malformed},
+    records::{self, FORMAT, MetaRecord, ServerRecord, SnapshotRecord, TransferRecord, malformed},
     session::Session,
     transaction::{is_absent, put_op},
     view::{LogRecord, View},
 };
-use cfgsync_model::{Digest, GenerationNumber, Instance};
+use cfgsync_model::{Digest, GenerationNumber};
 use cfgsync_store::{RenderMark, shared_log};
 
 /// The number of keys in one page. Each has at most 1.5 MiB.
@@ -53,8 +54,10 @@ pub(crate) async fn load(
 /// The keys of the cluster at one revision, without the parts.
 pub(crate) struct Listed {
     pub(crate) etcd_revision: i64,
-    etcd_cluster: u64,
+    pub(crate) etcd_cluster: u64,
     meta: Option<Bytes>,
+    /// The revision of etcd at which `meta` was written. Zero if there is none.
+    pub(crate) meta_at: i64,
     pub(crate) snapshot: Option<(Bytes, i64)>,
     references: i64,
     pub(crate) log: Vec<LogRecord>,
@@ -73,16 +76,31 @@ async fn load_once(
         create(session, keys, config, listed.etcd_cluster).await?;
         listed = list(session, keys).await?;
     }
-    let meta = listed.meta.as_deref().unwrap_or_default();
-    let meta: MetaRecord = records::decode("meta", meta)?;
-    check(&meta, config, listed.etcd_cluster)?;
+    let meta = listed.meta()?;
+    let meta = meta.ok_or_else(|| malformed("meta", &"it was deleted"))?;
+    check(&meta, config, listed.etcd_cluster, false)?;
+    let view = read_listed(session, keys, config, &listed).await?;
+    Ok(Loaded {
+        view,
+        etcd_revision: listed.etcd_revision,
+    })
+}
 
+/// Reads what the listed keys refer to.
+pub(crate) async fn read_listed(
+    session: &Session,
+    keys: &Keys,
+    config: &EtcdConfig,
+    listed: &Listed,
+) -> Result<View, EtcdError> {
+    let meta = listed.meta()?;
+    let meta = meta.ok_or_else(|| malformed("meta", &"it was deleted"))?;
     let mut state = shared_log::new_state(config.event_bounds);
     let mut generation_parts = BTreeMap::new();
     let mut applied = 0;
     let mut snapshot = None;
-    if let Some((bytes, at)) = listed.snapshot {
-        let record: SnapshotRecord = records::decode("snapshot", &bytes)?;
+    if let Some((bytes, at)) = &listed.snapshot {
+        let record: SnapshotRecord = records::decode("snapshot", bytes)?;
         let bytes = read_parts(session, keys, &record.parts).await?.concat();
         let events = read_parts(session, keys, &record.events).await?.concat();
         let bounds = config.event_bounds;
@@ -93,14 +111,14 @@ async fn load_once(
             .map(|(number, parts)| (GenerationNumber(*number), parts.clone()))
             .collect();
         applied = record.etcd_revision;
-        snapshot = Some((record, at));
+        snapshot = Some((record, *at));
     }
     let mut view = View::new(meta, state, applied);
     view.snapshot = snapshot;
     view.references = listed.references;
-    view.set_servers(listed.servers, Instant::now());
+    view.set_servers(listed.servers.clone(), Instant::now());
     view.turn = listed.turn;
-    view.render_marks = listed.render_marks;
+    view.render_marks = listed.render_marks.clone();
     view.generation_parts = generation_parts;
     for record in &listed.log {
         if view.has_read(record.etcd_revision) {
@@ -114,10 +132,7 @@ async fn load_once(
             .map_err(|error| invalid(&error))?;
     }
     complete_generations(session, keys, &mut view).await?;
-    Ok(Loaded {
-        view,
-        etcd_revision: listed.etcd_revision,
-    })
+    Ok(view)
 }
 
 /// Reads the files of all generations of the view, one generation after the other.
@@ -204,6 +219,7 @@ pub(crate) async fn list(session: &Session, keys: &Keys) -> Result<Listed, EtcdE
         etcd_revision: 0,
         etcd_cluster: 0,
         meta: None,
+        meta_at: 0,
         snapshot: None,
         references: 0,
         log: vec![],
@@ -246,10 +262,19 @@ pub(crate) async fn list(session: &Session, keys: &Keys) -> Result<Listed, EtcdE
 }
 
 impl Listed {
+    /// Returns the record of the cluster. `None` if there is none.
+    pub(crate) fn meta(&self) -> Result<Option<MetaRecord>, EtcdError> {
+        let meta = self.meta.as_deref();
+        meta.map(|bytes| records::decode("meta", bytes)).transpose()
+    }
+
     fn add(&mut self, keys: &Keys, kv: KeyValue) {
         let value = Bytes::from(kv.value);
         match keys.name(&kv.key).and_then(Key::parse) {
-            Some(Key::Meta) => self.meta = Some(value),
+            Some(Key::Meta) => {
+                self.meta = Some(value);
+                self.meta_at = kv.mod_revision;
+            }
             Some(Key::Snapshot) => self.snapshot = Some((value, kv.mod_revision)),
             Some(Key::References) => self.references = kv.mod_revision,
             Some(Key::Log(key)) => self.log.push(LogRecord {
@@ -284,18 +309,14 @@ async fn create(
     config: &EtcdConfig,
     etcd_cluster: u64,
 ) -> Result<(), EtcdError> {
-    let mut instance = [0; 16];
-    getrandom::fill(&mut instance).map_err(|error| {
-        let reason = format!("cannot get random numbers for the identity of the store: {error}");
-        EtcdError::new(EtcdErrorKind::Unreachable, reason)
-    })?;
     let record = MetaRecord {
         format: FORMAT,
         created_by: format!("cfgsync {}", env!("CARGO_PKG_VERSION")),
         cluster: config.cluster.clone(),
-        instance: Instance::from_bytes(instance),
+        instance: instance::random()?,
         revision_base: 0,
         etcd_cluster,
+        transfer: None,
     };
     let key = keys.full(&Key::Meta);
     let put = PutRequest {
@@ -312,7 +333,27 @@ async fn create(
     Ok(())
 }
 
-fn check(meta: &MetaRecord, config: &EtcdConfig, etcd_cluster: u64) -> Result<(), EtcdError> {
+/// Fails if a running server uses the data.
+pub(crate) fn refuse_servers(listed: &Listed, config: &EtcdConfig) -> Result<(), EtcdError> {
+    if listed.servers.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = listed.servers.values().map(|it| it.name.as_str()).collect();
+    let reason = format!(
+        "servers use the data below {}: {}; stop them first (a server that was killed is listed for up to 10 s)",
+        config.cluster_prefix(),
+        names.join(", ")
+    );
+    Err(EtcdError::new(EtcdErrorKind::InUse, reason))
+}
+
+/// Fails if the data cannot be used. `may_be_moved` accepts data that were moved to another store.
+pub(crate) fn check(
+    meta: &MetaRecord,
+    config: &EtcdConfig,
+    etcd_cluster: u64,
+    may_be_moved: bool,
+) -> Result<(), EtcdError> {
     let refused = |reason: String| Err(EtcdError::new(EtcdErrorKind::Malformed, reason));
     if meta.format != FORMAT {
         return refused(format!(
@@ -328,12 +369,31 @@ fn check(meta: &MetaRecord, config: &EtcdConfig, etcd_cluster: u64) -> Result<()
             meta.cluster
         ));
     }
+    let moved = |reason: String| Err(EtcdError::new(EtcdErrorKind::Moved, reason));
+    match &meta.transfer {
+        Some(TransferRecord::Moved { to }) if !may_be_moved => {
+            return moved(format!(
+                "the data of {} below {} were moved to {to}, and the cluster continues there",
+                config.cluster,
+                config.cluster_prefix()
+            ));
+        }
+        Some(TransferRecord::Incoming { from }) => {
+            return moved(format!(
+                "the data of {} below {} are incomplete: a copy from {from} was interrupted",
+                config.cluster,
+                config.cluster_prefix()
+            ));
+        }
+        _ => {}
+    }
     if meta.etcd_cluster != etcd_cluster {
-        return refused(format!(
+        let reason = format!(
             "the data of {} were written to another etcd cluster ({:x}, this one is {etcd_cluster:x}), so this etcd \
              may be a restored backup",
             config.cluster, meta.etcd_cluster
-        ));
+        );
+        return Err(EtcdError::new(EtcdErrorKind::Replaced, reason));
     }
     Ok(())
 }

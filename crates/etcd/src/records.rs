@@ -26,6 +26,19 @@ pub(crate) struct MetaRecord {
     pub(crate) revision_base: u64,
     /// The identity of the etcd that the data were written to.
     pub(crate) etcd_cluster: u64,
+    /// The copy to or from another store. No server uses data with this mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) transfer: Option<TransferRecord>,
+}
+
+/// A copy to or from another store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum TransferRecord {
+    /// The data are being copied from this place.
+    Incoming { from: String },
+    /// The data were copied to this place, and continue there.
+    Moved { to: String },
 }
 
 /// The newest snapshot: the state at one revision, in parts.

@@ -14,13 +14,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     EtcdConfig, EtcdError, EtcdErrorKind, connect, database,
+    first_session::first_session,
     follower::Follower,
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    mark_writer, parts, presence, quota_watch,
+    mark_writer, new_instance, parts, presence, quota_watch,
     server_record::RecordKeeper,
-    session::Session,
     shared::Shared,
     writer::{JOBS_MAX, Job, Request, Writer, write_parts},
 };
@@ -57,9 +57,22 @@ impl EtcdStore {
     /// Fails if no endpoint can be used within the start timeout, and if the data are not valid. [`EtcdErrorKind`] says
     /// whose fault it is.
     pub async fn open(config: EtcdConfig) -> Result<Self, EtcdError> {
+        Self::open_within(config, false).await
+    }
+
+    /// Like [`EtcdStore::open`], for data that a server refuses because etcd was restored from a backup, or because they
+    /// were moved away: they continue as a new instance. Of several servers that do so at once, one draws it.
+    ///
+    /// # Errors
+    /// Like [`EtcdStore::open`]. Fails as well if running servers use the data.
+    pub async fn open_restored(config: EtcdConfig) -> Result<Self, EtcdError> {
+        Self::open_within(config, true).await
+    }
+
+    async fn open_within(config: EtcdConfig, restored: bool) -> Result<Self, EtcdError> {
         let limit = config.start_timeout;
         let mut last = None;
-        let opened = timeout(limit, Self::open_when_ready(config, &mut last)).await;
+        let opened = timeout(limit, Self::open_when_ready(config, restored, &mut last)).await;
         opened.unwrap_or_else(|_| {
             let cause = last.map_or(String::new(), |error| format!(": {error}"));
             let reason = format!("etcd was not ready within {} s{cause}", limit.as_secs());
@@ -71,11 +84,12 @@ impl EtcdStore {
     /// errors do not end by themselves, so they are returned at once.
     async fn open_when_ready(
         config: EtcdConfig,
+        restored: bool,
         last: &mut Option<EtcdError>,
     ) -> Result<Self, EtcdError> {
         let mut backoff = Backoff::default();
         loop {
-            let error = match Self::open_now(config.clone()).await {
+            let error = match Self::open_now(config.clone(), restored).await {
                 Err(error) if error.may_be_starting() => error,
                 opened => return opened,
             };
@@ -91,10 +105,13 @@ impl EtcdStore {
         }
     }
 
-    async fn open_now(config: EtcdConfig) -> Result<Self, EtcdError> {
+    async fn open_now(config: EtcdConfig, restored: bool) -> Result<Self, EtcdError> {
         let tls = connect::tls(&config)?;
         let keys = Keys::new(config.cluster_prefix());
         let (session, endpoint) = first_session(&config, &tls).await?;
+        if restored {
+            new_instance::begin(&session, &keys, &config).await?;
+        }
         let Loaded {
             view,
             etcd_revision,
@@ -190,31 +207,6 @@ impl EtcdStore {
         written.map_err(|error| CommitError::Unavailable(error.reason))?;
         Ok(parts.into_iter().map(|(digest, _)| digest).collect())
     }
-}
-
-/// Returns a connection to the first endpoint that works, and the number of that endpoint. If none works, an error that
-/// does not end by itself is returned before one that may.
-async fn first_session(
-    config: &EtcdConfig,
-    tls: &Arc<rustls::ClientConfig>,
-) -> Result<(Session, usize), EtcdError> {
-    let mut first_error: Option<EtcdError> = None;
-    for (number, endpoint) in config.endpoints.iter().enumerate() {
-        match Session::open(endpoint, config, tls.clone()).await {
-            Ok(session) => return Ok((session, number)),
-            Err(error) => {
-                let is_better = first_error
-                    .as_ref()
-                    .is_none_or(|first| first.may_be_starting() && !error.may_be_starting());
-                if is_better {
-                    first_error = Some(error);
-                }
-            }
-        }
-    }
-    Err(first_error.unwrap_or_else(|| {
-        EtcdError::new(EtcdErrorKind::Unreachable, "no endpoint of etcd is given")
-    }))
 }
 
 impl Store for EtcdStore {

@@ -9,6 +9,7 @@ pub(crate) fn is_absent(key: Vec<u8>) -> Compare {
         target: compare::CompareTarget::Version.into(),
         key,
         target_union: Some(compare::TargetUnion::Version(0)),
+        range_end: vec![],
     }
 }
 
@@ -45,5 +46,23 @@ pub(crate) fn is_at_revision(key: Vec<u8>, revision: i64) -> Compare {
         target: compare::CompareTarget::Mod.into(),
         key,
         target_union: Some(compare::TargetUnion::ModRevision(revision)),
+        range_end: vec![],
+    }
+}
+
+/// Returns the comparison that succeeds if no key in the range exists.
+pub(crate) fn is_absent_range((first, range_end): (Vec<u8>, Vec<u8>)) -> Compare {
+    Compare {
+        range_end,
+        ..is_absent(first)
+    }
+}
+
+/// Returns the comparison that succeeds if no key in the range was written after `revision`.
+pub(crate) fn is_not_after((first, range_end): (Vec<u8>, Vec<u8>), revision: i64) -> Compare {
+    Compare {
+        result: compare::CompareResult::Less.into(),
+        range_end,
+        ..is_at_revision(first, revision + 1)
     }
 }

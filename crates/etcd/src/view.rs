@@ -312,6 +312,7 @@ mod tests {
             instance: Instance::from_bytes([1; 16]),
             revision_base: 0,
             etcd_cluster: 1,
+            transfer: None,
         };
         let state = cfgsync_store::shared_log::new_state(EventBounds::default());
         let mut view = View::new(meta, state, 0);

@@ -14,7 +14,7 @@ use crate::{
     api::{PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse, request_op, response_op},
     keys::{Key, LogKey},
     log_value::{INLINE_MAX_BYTES, LogValue},
-    parts,
+    part_writer, parts,
     session::Session,
     shared::{BatchAnswer, SealAnswer, Shared, Waiting},
     transaction::{exists, is_absent, is_at_revision, put_op},
@@ -378,24 +378,5 @@ pub(crate) async fn write_parts(
     session: &Session,
     parts: &[(Digest, Bytes)],
 ) -> Result<(), EtcdError> {
-    if parts.len() > parts::PARTS_MAX {
-        let (count, max) = (parts.len(), parts::PARTS_MAX);
-        let reason =
-            format!("{count} MiB of files are too large for etcd; at most {max} MiB are stored");
-        return Err(EtcdError::new(EtcdErrorKind::TooLarge, reason));
-    }
-    for (digest, part) in parts {
-        let key = shared.keys.full(&Key::Part(*digest));
-        let request = TxnRequest {
-            compare: vec![is_absent(key.clone())],
-            success: vec![put_op(PutRequest {
-                key,
-                value: part.to_vec(),
-                lease: 0,
-            })],
-            failure: vec![],
-        };
-        session.txn(request).await?;
-    }
-    Ok(())
+    part_writer::write(session, &shared.keys, parts).await
 }

@@ -62,6 +62,15 @@ pub(crate) enum DirectoryError {
         directory.display()
     )]
     NoPlace { directory: PathBuf },
+    /// A copy into the directory was interrupted.
+    #[error("{} is incomplete: a copy from {from} was interrupted", directory.display())]
+    Incomplete { directory: PathBuf, from: String },
+    /// The content was copied to another store, and continues there.
+    #[error("{} was moved to {to}, and the cluster continues there", directory.display())]
+    Moved { directory: PathBuf, to: String },
+    /// A directory that must be new has data.
+    #[error("{} already has the state of a cluster", directory.display())]
+    NotEmpty { directory: PathBuf },
     /// The log ends before changes that were made.
     #[error("{}: {what}", directory.display())]
     LostTail { directory: PathBuf, what: String },

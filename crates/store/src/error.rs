@@ -34,6 +34,12 @@ pub enum StoreErrorKind {
     Exposed,
     /// The directory of the store was copied or restored, and the configuration does not say how to continue it.
     Copied,
+    /// A copy into the store was interrupted.
+    Incomplete,
+    /// The content was copied to another store, and continues there.
+    Moved,
+    /// A store that must be new has data.
+    NotEmpty,
     /// The newest changes of the store are lost. A server that opens it begins a new instance.
     LostTail,
     /// An operation of the operating system failed with this kind of error.
@@ -64,6 +70,9 @@ fn kind_of(error: &DirectoryError) -> StoreErrorKind {
         DirectoryError::NoState { .. } => StoreErrorKind::NotFound,
         DirectoryError::Exposed { .. } => StoreErrorKind::Exposed,
         DirectoryError::Copied { .. } | DirectoryError::NoPlace { .. } => StoreErrorKind::Copied,
+        DirectoryError::Incomplete { .. } => StoreErrorKind::Incomplete,
+        DirectoryError::Moved { .. } => StoreErrorKind::Moved,
+        DirectoryError::NotEmpty { .. } => StoreErrorKind::NotEmpty,
         DirectoryError::LostTail { .. } => StoreErrorKind::LostTail,
         DirectoryError::Io { error, .. } => StoreErrorKind::Io(error.kind()),
     }

@@ -13,33 +13,22 @@
 //! - Files are replaced atomically.
 //! - Older formats are read. With a newer format, the store does not open.
 
-mod error;
 mod disk;
 mod directory;
-mod frame;
-mod scalar_entry;
-mod value_entry;
-mod entry;
-mod phase_entry;
-mod run_entry;
-mod condition_entry;
-mod commit_entry;
-mod header;
+mod small_file;
+mod state_files;
 mod entry_v1;
 mod log;
-mod snapshot;
-mod event_entry;
-mod event_file;
 mod generation_files;
-pub mod shared_log;
 mod clean_mark;
 mod mark_file;
 mod place;
+mod transfer_mark;
 mod lost_tail;
 mod recover;
 mod contents;
-mod new_instance;
 mod commit;
+mod copy;
 mod writer;
 #[cfg(test)]
 mod format_tests;
@@ -57,16 +46,16 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use contents::DirectoryContents;
+pub use copy::{DirectorySource, DirectoryTarget};
 
 use crate::{
     BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, RenderMark, SealCondition,
-    SealOutcome, State, StateGuard, Store, StoreError,
+    SealOutcome, State, StateGuard, Store, StoreError, directory_error::DirectoryError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 use commit::{Answer, Journal, Request, Response, Settings, unavailable};
 use directory::Directory;
 use disk::{Disk, WriteError};
-use error::DirectoryError;
 use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
 use mark_file::MarkFile;

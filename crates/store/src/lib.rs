@@ -25,11 +25,14 @@ mod runs;
 mod payload_ages;
 mod state;
 mod apply;
+mod new_instance;
 mod published;
 mod servers;
 mod render_mark;
 mod contract;
 mod memory;
+mod encoding;
+mod state_copy;
 mod journal;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
@@ -40,10 +43,13 @@ pub use change::{
     StoppedRollout,
 };
 pub use contract::{BoxFuture, Store};
+pub use encoding::shared_log;
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{Event, EventKind};
 pub use event_history::{EventBounds, PositionedEvent};
-pub use journal::{DirectoryConfig, DirectoryContents, Relocation, shared_log};
+pub use journal::{
+    DirectoryConfig, DirectoryContents, DirectorySource, DirectoryTarget, Relocation,
+};
 pub use memory::MemoryStore;
 pub use phase_change::NewReport;
 pub use phases::Phases;
@@ -53,6 +59,7 @@ pub use run_change::{NewClaim, RunChange, RunRejection};
 pub use runs::Runs;
 pub use servers::{Database, DatabaseMember, Freshness, Presence, ServerDescription, ServerStatus};
 pub use state::{NodeOverride, RegisteredNode, State};
+pub use state_copy::StateCopy;
 pub use value_change::{SetValue, ValueChange, ValueRejection};
 pub use value_history::ValueHistory;
 pub use values::{NamespaceValues, Values};

@@ -7,9 +7,9 @@ use cfgsync_spec::Spec;
 use cfgsync_store::{Relocation, Store};
 use clap::{Args, ValueEnum};
 
-#[cfg(feature = "etcd")]
-use super::etcd::{self, EtcdArgs};
 use crate::cmd::error::CommandError;
+#[cfg(feature = "etcd")]
+use crate::cmd::etcd::{self, EtcdArgs};
 
 /// The variable that systemd sets for a unit with `StateDirectory=`. Colons separate several directories.
 const SYSTEMD_VARIABLE: &str = "STATE_DIRECTORY";
@@ -50,10 +50,11 @@ pub(super) struct StateArgs {
     /// start.
     #[arg(long, env = "CFGSYNC_MOVED", conflicts_with = "restored")]
     moved: bool,
-    /// Continue with a state directory that was restored from a backup, as a new instance
+    /// Continue with a state directory or an etcd that was restored from a backup, as a new instance
     ///
     /// Registrations, overrides, claims and bans stay, and the newest generation becomes generation 1 of the new instance. The
-    /// nodes register again. Give this flag for one start: each start with it begins another instance.
+    /// nodes register again. Give this flag for one start: each start with it begins another instance. With etcd, give it
+    /// to one server while no other one runs, and start the others without it.
     #[arg(long, env = "CFGSYNC_RESTORED")]
     restored: bool,
 }
@@ -93,9 +94,15 @@ pub(super) fn open(
     if kind != StoreKind::Etcd && args.etcd.is_given() {
         return Err(CommandError::usage("--etcd-endpoints needs --store etcd"));
     }
-    if kind != StoreKind::Directory && args.relocation() != Relocation::Unstated {
+    #[cfg(feature = "etcd")]
+    if kind == StoreKind::Etcd && args.moved {
         return Err(CommandError::usage(
-            "--moved and --restored need --state-dir DIR",
+            "--moved is for state directories; use `cfgsync store copy` to move the data in etcd",
+        ));
+    }
+    if kind == StoreKind::Memory && args.relocation() != Relocation::Unstated {
+        return Err(CommandError::usage(
+            "--moved and --restored need --state-dir DIR, or --restored needs --store etcd",
         ));
     }
     match kind {
@@ -111,6 +118,9 @@ pub(super) fn open(
             "--store etcd needs --etcd-endpoints http://HOST:2379",
         )),
         #[cfg(feature = "etcd")]
-        StoreKind::Etcd => etcd::open(args.etcd.config(spec, history)?).map(Some),
+        StoreKind::Etcd => {
+            let config = args.etcd.config(&spec.cluster, history)?;
+            etcd::open(config, args.restored).map(Some)
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod conformance;
+mod copy;
 mod etcd;
 mod faults;
 mod proxy;

@@ -9,11 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     disk::{Disk, WriteError, replace_file},
-    entry,
-    error::DirectoryError,
-    header::{self, FileKind},
+    small_file,
 };
-use crate::State;
+use crate::{
+    State,
+    directory_error::DirectoryError,
+    encoding::{
+        entry,
+        header::{self, FileKind},
+    },
+};
 use cfgsync_model::{GenerationNumber, Instance, Revision};
 
 /// The name of the mark in the directory.
@@ -47,7 +52,7 @@ impl CleanMark {
 
     /// Reads the mark. `None` if there is none.
     pub(super) fn read(disk: &dyn Disk) -> Result<Option<Self>, DirectoryError> {
-        header::read_small_file(disk, CLEAN, FileKind::Clean, |body| {
+        small_file::read(disk, CLEAN, FileKind::Clean, |body| {
             let (mark, _): (MarkEntry, _) = entry::read(body)?;
             Ok(Self {
                 instance: Instance::from_bytes(mark.instance),

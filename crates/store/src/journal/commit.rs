@@ -5,23 +5,25 @@ use std::{io, sync::Arc};
 
 use super::{
     clean_mark::{self, CLEAN, CleanMark},
-    commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::{Disk, STAGED_SUFFIX, WriteError},
-    entry::{self, ProvenanceEntry, SealEntry},
-    error::DirectoryError,
-    event_file::{self, EVENTS},
-    frame,
     generation_files::GenerationWriter,
-    header::FORMAT,
     log::{LOG, Log, LogHead},
-    new_instance,
     place::{PLACE, Place},
     recover::{Recovered, recover_within},
-    snapshot::{self, Instances, SNAPSHOT},
+    state_files::{self, EVENTS, SNAPSHOT},
+    transfer_mark::TransferMark,
 };
 use crate::{
     Change, Commit, CommitError, EventBounds, Relocation, SealCondition, SealOutcome, State,
+    directory_error::DirectoryError,
+    encoding::{
+        commit_entry::CommitEntry,
+        entry::{self, ProvenanceEntry, SealEntry},
+        frame,
+        header::FORMAT,
+        snapshot::Instances,
+    },
     payload_ages::UnchangedPayloads,
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
@@ -98,6 +100,14 @@ struct Opened {
 impl Journal {
     /// Reads `disk`, or creates a new log on it, and repairs the damage of a crash.
     pub(super) fn open(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Self, DirectoryError> {
+        let transfer = TransferMark::read(&*disk)?;
+        if let Some(mark) = &transfer {
+            let is_accepted = settings.relocation == Relocation::Restored
+                && matches!(mark, TransferMark::Moved { .. });
+            if !is_accepted {
+                return Err(mark.clone().refusal(&*disk));
+            }
+        }
         let Opened {
             log,
             head,
@@ -134,6 +144,10 @@ impl Journal {
                 .begin_instance(settings.head.instance, &reason)
                 .map_err(start_failed)?;
         }
+        if transfer.is_some() {
+            // The new instance is durable, so the directory is no longer the one that was copied.
+            TransferMark::remove(&*journal.disk).map_err(start_failed)?;
+        }
         journal.is_tidy = journal.generations.tidy(&journal.state);
         // From then on, a sealed file that the log does not name shows that the end of the log is lost. Files of older
         // programs must be gone before.
@@ -149,7 +163,7 @@ impl Journal {
     /// Continues the state as the new `instance`. The snapshot that names the instance makes the change durable. Until
     /// then, the next start finds the directory as it was.
     fn begin_instance(&mut self, instance: Instance, reason: &str) -> Result<(), WriteError> {
-        let state = new_instance::continued(&self.state, instance);
+        let state = self.state.continued(instance);
         let pending = match state.generation() {
             None => None,
             Some(generation) => Some(self.generations().write(generation)?),
@@ -268,8 +282,8 @@ impl Journal {
             log: self.log_instance,
             state: self.instance,
         };
-        let events_bytes = event_file::write(&*self.disk, self.instance, &self.state)?;
-        let bytes = snapshot::write(&*self.disk, instances, &self.state, self.history)?;
+        let events_bytes = state_files::write_events(&*self.disk, self.instance, &self.state)?;
+        let bytes = state_files::write_snapshot(&*self.disk, instances, &self.state, self.history)?;
         self.snapshot_at_bytes = snapshot_at_bytes(bytes + events_bytes);
         self.log.clear()?;
         self.log.append(&empty_frame(&self.state, self.log.marker))
@@ -378,7 +392,7 @@ impl FrameBuilder {
 
 /// Returns a frame without commits. It has the revision of the snapshot before it, so that recovery detects a missing
 /// or older snapshot.
-fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
+pub(super) fn empty_frame(state: &State, marker: frame::Marker) -> Vec<u8> {
     FrameBuilder::new(state, marker, 1).frame()
 }
 
@@ -457,7 +471,7 @@ fn upgrade(
         log: head.instance,
         state: recovered.instance,
     };
-    let snapshot_bytes = snapshot::write(disk, instances, state, history)?;
+    let snapshot_bytes = state_files::write_snapshot(disk, instances, state, history)?;
     let log = Log::create(disk, head, &empty_frame(state, head.marker))?;
     tracing::info!(
         "{}: upgraded the state from format {} to format {FORMAT}",
@@ -485,7 +499,7 @@ fn open_log(disk: &dyn Disk, recovered: &Recovered) -> Result<Log, DirectoryErro
     Ok(log)
 }
 
-fn start_failed(error: WriteError) -> DirectoryError {
+pub(super) fn start_failed(error: WriteError) -> DirectoryError {
     let (WriteError::NotWritten { path, error } | WriteError::NotSynced { path, error }) = error;
     DirectoryError::Io {
         action: "write",

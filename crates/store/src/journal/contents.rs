@@ -6,11 +6,10 @@ use super::{
     NOTES,
     directory::Directory,
     disk::Disk,
-    error::DirectoryError,
     generation_files,
     recover::{Recovered, recover},
 };
-use crate::{State, StoreError};
+use crate::{State, StoreError, directory_error::DirectoryError};
 use cfgsync_model::{Instance, Revision};
 
 /// The number of reads after which damage is reported. Before that, a running server may be replacing a file.

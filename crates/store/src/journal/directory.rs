@@ -13,10 +13,8 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    disk::{Disk, DiskFile, FileIdentity},
-    error::DirectoryError,
-};
+use super::disk::{Disk, DiskFile, FileIdentity};
+use crate::directory_error::DirectoryError;
 
 /// The directory of sealed generations.
 pub(super) const GENERATIONS: &str = "generations";

@@ -2,14 +2,18 @@
 
 use serde::Deserialize;
 
-use super::{
-    commit_entry::{
-        claim, deliver, release, remove, remove_override, replay_changes, replay_seal, set_override,
+use crate::{
+    Change, RejectionReason, State,
+    encoding::{
+        commit_entry::{
+            claim, deliver, release, remove, remove_override, replay_changes, replay_seal,
+            set_override,
+        },
+        entry::{FailureEntry, FileEntry, NodeEntry, SealEntry},
+        error::DecodeError,
     },
-    entry::{FailureEntry, FileEntry, NodeEntry, SealEntry},
-    error::DecodeError,
+    payload_ages::UnchangedPayloads,
 };
-use crate::{Change, RejectionReason, State, payload_ages::UnchangedPayloads};
 use cfgsync_model::{Provenance, Revision};
 
 /// One accepted change of format 1, which raised the revision by one.

@@ -6,24 +6,30 @@ use proptest::prelude::*;
 
 use super::{
     commit::{Journal, Request, Settings},
-    commit_entry::CommitEntry,
     directory::Directory,
     disk::Disk,
-    entry,
     entry_v1::EntryV1,
-    error::{DecodeError, DirectoryError},
-    event_file::EVENTS,
-    frame::{self, FIXED_MARKER, FrameRead, HEAD_BYTES, Marker},
     generation_files,
-    header::{self, FORMAT, FileKind, HeaderError, PROGRAM_VERSION},
     log::LogHead,
     place::PLACE,
     recover::{recover, replay_frame, replay_frame_v1},
     simulated_disk::SimulatedDisk,
-    snapshot,
+    state_files::EVENTS,
     tests::assert_same,
 };
 use crate::{Bounds, Change, EventBounds, Relocation, State};
+use crate::{
+    directory_error::DirectoryError,
+    encoding::{
+        commit_entry::CommitEntry,
+        entry,
+        error::DecodeError,
+        frame::{self, FIXED_MARKER, FrameRead, HEAD_BYTES, Marker},
+        generation_file,
+        header::{self, FORMAT, FileKind, HeaderError, PROGRAM_VERSION},
+        snapshot,
+    },
+};
 use cfgsync_model::{
     Account, ArtifactFile, ArtifactSet, Chunk, Content, Digest, Failure, FailureKind, Generation,
     GenerationNumber, Identifier, Instance, NodeRegistration, Ownership, Revision, Seat,
@@ -76,8 +82,8 @@ fn ownership_of_files_is_kept() {
     });
     (owned.nodes, owned.digest) = generation_digest(INSTANCE, sets.collect(), &owned.shared);
     assert_ne!(owned.digest, plain.digest);
-    let file = generation_files::to_file(&owned).into();
-    let read = generation_files::from_file(&file, owned.digest, || "f".into()).unwrap();
+    let file = generation_file::to_file(&owned).into();
+    let read = generation_file::from_file(&file, owned.digest, || "f".into()).unwrap();
     let read = read.complete(&owned);
     generation_files::verify_digests(INSTANCE, &read).unwrap();
     assert_eq!(read.shared, owned.shared);
@@ -429,7 +435,7 @@ fn bytes_after_a_generation_are_damage() {
     let mut file = sealed_file();
     let read = |file: &[u8]| {
         let file = bytes::Bytes::copy_from_slice(file);
-        generation_files::from_file(&file, digest, || "f".into()).is_ok()
+        generation_file::from_file(&file, digest, || "f".into()).is_ok()
     };
     assert!(read(&file));
     file.push(0);
@@ -557,9 +563,9 @@ proptest! {
                         let _ = snapshot::read(&altered, INSTANCE, || name.into());
                     }
                     FileKind::Generation => {
-                        let _ = generation_files::from_file(&altered.into(), digest, || name.into());
+                        let _ = generation_file::from_file(&altered.into(), digest, || name.into());
                     }
-                    FileKind::Clean | FileKind::Place | FileKind::Events => {
+                    FileKind::Clean | FileKind::Place | FileKind::Events | FileKind::Transfer => {
                         unreachable!("not in the list")
                     }
                 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    disk::{Disk, DiskFile, WriteError, replace_file},
-    entry,
-    error::DirectoryError,
-    frame::Marker,
-    header::{self, FileKind},
+use super::disk::{Disk, DiskFile, WriteError, replace_file};
+use crate::{
+    directory_error::DirectoryError,
+    encoding::{
+        entry,
+        frame::Marker,
+        header::{self, FileKind},
+    },
 };
 use cfgsync_model::Instance;
 

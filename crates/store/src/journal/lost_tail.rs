@@ -4,10 +4,8 @@
 
 use std::{collections::HashSet, fmt};
 
-use super::{
-    clean_mark::CleanMark, disk::Disk, error::DirectoryError, generation_files, place::Place,
-};
-use crate::State;
+use super::{clean_mark::CleanMark, disk::Disk, generation_files, place::Place};
+use crate::{State, directory_error::DirectoryError};
 use cfgsync_model::{Digest, GenerationNumber, Instance, Revision};
 
 /// The evidence in a directory.

@@ -6,7 +6,6 @@ use super::{
     clean_mark::CLEAN,
     commit::{Journal, Request},
     disk::Disk,
-    error::DirectoryError,
     generation_files,
     place::PLACE,
     recover::recover,
@@ -17,7 +16,9 @@ use super::{
     },
     tests::assert_same,
 };
-use crate::{Change, Relocation, State};
+use crate::{
+    Change, Relocation, State, directory_error::DirectoryError, encoding::generation_file,
+};
 use cfgsync_model::GenerationNumber;
 
 /// A server that has registered nodes and sealed generations, with the states in between.
@@ -228,7 +229,7 @@ fn directory_of_an_older_program_opens_as_before() {
     let (end, state) = &used.frames[used.frames.len() - 2];
     let disk = cut(&used.disk, *end);
     let oldest = generation_files::name_of(state.generations[0].digest);
-    disk.restore(&oldest, &generation_files::to_file(&state.generations[0]));
+    disk.restore(&oldest, &generation_file::to_file(&state.generations[0]));
     let journal = open(&disk).unwrap();
     assert_eq!(journal.instance, INSTANCE);
     assert_same(&journal.state, state);

@@ -8,10 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     disk::{Disk, FileIdentity, WriteError, replace_file},
-    entry,
-    error::DirectoryError,
-    header::{self, FileKind},
     log::LOG,
+    small_file,
+};
+use crate::{
+    directory_error::DirectoryError,
+    encoding::{
+        entry,
+        header::{self, FileKind},
+    },
 };
 
 /// The name of the record in the directory.
@@ -34,7 +39,7 @@ impl Place {
 
     /// Reads the record. `None` if there is none: an older program wrote the directory.
     pub(super) fn recorded(disk: &dyn Disk) -> Result<Option<Self>, DirectoryError> {
-        header::read_small_file(
+        small_file::read(
             disk,
             PLACE,
             FileKind::Place,

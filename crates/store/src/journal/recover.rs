@@ -3,20 +3,25 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    commit_entry::CommitEntry,
     directory::GENERATIONS,
     disk::Disk,
-    entry,
     entry_v1::EntryV1,
-    error::{DecodeError, DirectoryError},
-    event_file,
-    frame::{self, FrameRead, Marker},
     generation_files,
     log::{LOG, LogHead},
     lost_tail::{Evidence, LogContents, LostTail},
-    snapshot::{self, SNAPSHOT},
+    state_files::{self, SNAPSHOT},
 };
 use crate::{EventBounds, State};
+use crate::{
+    directory_error::DirectoryError,
+    encoding::{
+        commit_entry::CommitEntry,
+        entry,
+        error::DecodeError,
+        frame::{self, FrameRead, Marker},
+        snapshot,
+    },
+};
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_support::parallel;
 
@@ -89,7 +94,7 @@ pub(super) fn recover_within(
     };
     state.set_event_bounds(event_bounds);
     if snapshot.is_some() {
-        state.events = event_file::read(disk, instance, state.revision, event_bounds);
+        state.events = state_files::read_events(disk, instance, state.revision, event_bounds);
     }
     let mut named: HashSet<Digest> = state.generations.iter().map(|kept| kept.digest).collect();
     let replay_frame = match log_head.format {

@@ -12,9 +12,7 @@ use std::{
 use super::{
     commit::{Answer, Journal, Request, Response, Settings},
     disk::{Disk, WriteError},
-    error::DirectoryError,
     generation_files,
-    header::FORMAT,
     log::LogHead,
     recover::recover,
     simulated_disk::{Fault, Random, SECTOR_BYTES, SimulatedDisk},
@@ -23,6 +21,8 @@ use super::{
 use crate::{
     Change, Event, EventBounds, Relocation, SealOutcome, State,
     conformance::{phases::report, runs::claim_run, values},
+    directory_error::DirectoryError,
+    encoding::header::FORMAT,
 };
 use cfgsync_model::{
     ArtifactFile, ArtifactSet, Digest, EventPosition, Generation, GenerationNumber, Identifier,

@@ -11,15 +11,16 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    DirectoryConfig, DirectoryError, JournalStore, generation_files,
-    recover::recover,
-    simulated_disk::SimulatedDisk,
-    snapshot::{self, Instances},
+    DirectoryConfig, DirectoryError, JournalStore, recover::recover, simulated_disk::SimulatedDisk,
 };
 use crate::{
     BoxFuture, Change, Commit, CommitError, Event, EventBounds, PublishedState, Relocation,
     SealCondition, SealOutcome, State, StateGuard, Store,
     conformance::{self, values},
+    encoding::{
+        generation_file,
+        snapshot::{self, Instances},
+    },
 };
 use cfgsync_model::{
     Digest, EventPosition, Generation, GenerationChanges, GenerationNumber, InputChange, Instance,
@@ -158,7 +159,7 @@ pub(super) fn assert_same(one: &State, other: &State) {
     );
     let files = |state: &State| -> Vec<_> {
         let generations = state.generations.iter();
-        generations.map(|g| generation_files::to_file(g)).collect()
+        generations.map(|g| generation_file::to_file(g)).collect()
     };
     assert_eq!(files(one), files(other));
     assert_eq!(one.metadata_total_bytes, other.metadata_total_bytes);

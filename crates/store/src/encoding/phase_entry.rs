@@ -8,7 +8,7 @@ use cfgsync_model::{GenerationNumber, Identifier, Phase, PhaseReport};
 
 /// The encoding of a report, with the generation that it is about.
 #[derive(Serialize, Deserialize)]
-pub(super) struct ReportEntry<'a> {
+pub(crate) struct ReportEntry<'a> {
     identifier: &'a str,
     phase: &'a str,
     generation: u64,
@@ -17,7 +17,7 @@ pub(super) struct ReportEntry<'a> {
 }
 
 impl<'a> ReportEntry<'a> {
-    pub(super) fn of(report: &'a NewReport) -> Self {
+    pub(crate) fn of(report: &'a NewReport) -> Self {
         Self {
             identifier: report.identifier.as_str(),
             phase: report.phase.as_str(),
@@ -28,7 +28,7 @@ impl<'a> ReportEntry<'a> {
     }
 
     /// Returns the entry of a stored report.
-    pub(super) fn of_stored(
+    pub(crate) fn of_stored(
         identifier: &'a Identifier,
         phase: &'a Phase,
         report: &'a PhaseReport,
@@ -42,7 +42,7 @@ impl<'a> ReportEntry<'a> {
         }
     }
 
-    pub(super) fn change(self) -> Result<Change, DecodeError> {
+    pub(crate) fn change(self) -> Result<Change, DecodeError> {
         Ok(Change::Report(NewReport {
             identifier: Identifier::recorded(self.identifier)?,
             phase: Phase::new(self.phase)?,
@@ -54,7 +54,7 @@ impl<'a> ReportEntry<'a> {
     }
 
     /// Adds a stored report to `state`.
-    pub(super) fn add_to(self, state: &mut State, at: u64) -> Result<(), DecodeError> {
+    pub(crate) fn add_to(self, state: &mut State, at: u64) -> Result<(), DecodeError> {
         let report = PhaseReport {
             generation: GenerationNumber(self.generation),
             reason: self.reason.map(Into::into),

@@ -1,24 +1,19 @@
-//! The file `events`: the history of events at the time of the newest snapshot, from which watchers resume after a restart.
+//! The encoding of the history of events at the time of a snapshot, from which watchers resume after a restart.
 //!
-//! It is no part of the state. Older programs ignore it, and a file that cannot be used only makes the history shorter: it
-//! then begins with the snapshot.
+//! It is no part of the state. If it cannot be used, the history only becomes shorter: it then begins with the snapshot.
 
-use std::sync::Arc;
+use std::{fmt::Display, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    disk::{Disk, WriteError, replace_file},
     entry,
-    error::{DecodeError, DirectoryError},
+    error::DecodeError,
     event_entry::EventEntry,
     header::{self, FileKind},
 };
 use crate::{Event, EventBounds, State, event_history::EventHistory};
 use cfgsync_model::{Instance, Revision};
-
-/// The name of the file in the directory.
-pub(super) const EVENTS: &str = "events";
 
 /// The first entry of the file.
 #[derive(Serialize, Deserialize)]
@@ -38,23 +33,8 @@ struct CommitEntry<'a> {
     events: Vec<EventEntry<'a>>,
 }
 
-/// Replaces the file by one with the history of `state`. Returns its length in bytes, or 0 if it cannot be written: then
-/// watchers get a reset after the next start. The caller writes the snapshot of
-/// `state` afterwards: events of a file that is newer than the snapshot can be left out, but not added.
-pub(super) fn write(disk: &dyn Disk, instance: Instance, state: &State) -> Result<u64, WriteError> {
-    let file = to_file(instance, state);
-    match replace_file(disk, EVENTS, &[&file]) {
-        Ok(()) => Ok(file.len() as u64),
-        Err(error @ WriteError::NotWritten { .. }) => {
-            tracing::warn!("the next start will not have the older events: {error}");
-            Ok(0)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// Returns the history of `state` as a file.
-pub(super) fn to_file(instance: Instance, state: &State) -> Vec<u8> {
+pub(crate) fn to_file(instance: Instance, state: &State) -> Vec<u8> {
     header::new_file(FileKind::Events, |body| {
         let after = state.events.complete_after();
         let head = Head {
@@ -73,34 +53,14 @@ pub(super) fn to_file(instance: Instance, state: &State) -> Vec<u8> {
     })
 }
 
-/// Returns the history up to the snapshot at `revision`. It is empty if there is no usable file for this snapshot.
-pub(super) fn read(
-    disk: &dyn Disk,
-    instance: Instance,
-    revision: Revision,
-    bounds: EventBounds,
-) -> EventHistory {
-    let empty = || EventHistory::starting_after(revision, bounds);
-    let read = header::read_small_file(disk, EVENTS, FileKind::Events, |body| {
-        decode(body, instance, revision, bounds)
-    });
-    match read {
-        Ok(history) => history.flatten().unwrap_or_else(empty),
-        Err(error) => {
-            warn_unusable(&error);
-            empty()
-        }
-    }
-}
-
 /// Returns the history up to `revision` in a file. It is empty if the file cannot be used.
-pub(super) fn from_file(
+pub(crate) fn from_file(
     file: &[u8],
     instance: Instance,
     revision: Revision,
     bounds: EventBounds,
+    path: impl Fn() -> PathBuf,
 ) -> EventHistory {
-    let path = || "the history of events".into();
     let read = header::read_file(file, FileKind::Events, path, |frame| {
         decode(frame.body, instance, revision, bounds)
     });
@@ -111,7 +71,8 @@ pub(super) fn from_file(
     history.unwrap_or_else(|| EventHistory::starting_after(revision, bounds))
 }
 
-fn warn_unusable(error: &DirectoryError) {
+/// Logs the reason why the file cannot be used.
+pub(crate) fn warn_unusable(error: &dyn Display) {
     tracing::warn!("the history of events begins anew, and watchers get a reset: {error}");
 }
 

@@ -1,14 +1,12 @@
-//! Why frames of a state directory cannot be decoded.
+//! The reasons why bytes cannot be decoded.
 
 use cfgsync_model::{
     Instance, InvalidArtifactPath, InvalidIdentifier, InvalidShortName, InvalidValueName,
 };
 
-pub(super) use crate::directory_error::DirectoryError;
-
 /// The reason why the body of an intact frame cannot be decoded. The cause is a bug, or a file that was edited by hand.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DecodeError {
+pub(crate) enum DecodeError {
     #[error("a frame cannot be decoded")]
     Body(#[from] postcard::Error),
     #[error("a frame contains invalid JSON")]

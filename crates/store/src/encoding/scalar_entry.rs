@@ -7,11 +7,11 @@ use cfgsync_support::clock::Timestamp;
 
 /// Seconds and nanoseconds of Unix time.
 #[derive(Serialize, Deserialize, Clone, Copy)]
-pub(super) struct TimestampEntry(i64, i32);
+pub(crate) struct TimestampEntry(i64, i32);
 
 /// Bytes, encoded in one step.
 #[derive(Deserialize, Clone, Copy)]
-pub(super) struct BytesEntry<'a>(#[serde(borrow)] pub(super) &'a [u8]);
+pub(crate) struct BytesEntry<'a>(#[serde(borrow)] pub(crate) &'a [u8]);
 
 impl Serialize for BytesEntry<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -20,11 +20,11 @@ impl Serialize for BytesEntry<'_> {
 }
 
 impl TimestampEntry {
-    pub(super) fn of(at: Timestamp) -> Self {
+    pub(crate) fn of(at: Timestamp) -> Self {
         Self(at.as_second(), at.subsec_nanosecond())
     }
 
-    pub(super) fn timestamp(self) -> Result<Timestamp, DecodeError> {
+    pub(crate) fn timestamp(self) -> Result<Timestamp, DecodeError> {
         Timestamp::new(self.0, self.1).map_err(|error| DecodeError::Other(error.to_string()))
     }
 }

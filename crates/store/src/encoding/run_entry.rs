@@ -13,7 +13,7 @@ use cfgsync_model::{ClaimId, Fence, GenerationNumber, Identifier, Run, RunName, 
 
 /// The encoding of one change of a run.
 #[derive(Serialize, Deserialize)]
-pub(super) enum RunChangeEntry<'a> {
+pub(crate) enum RunChangeEntry<'a> {
     Claim {
         name: &'a str,
         generation: u64,
@@ -36,7 +36,7 @@ pub(super) enum RunChangeEntry<'a> {
 
 /// The encoding of a run.
 #[derive(Serialize, Deserialize)]
-pub(super) struct RunEntry<'a> {
+pub(crate) struct RunEntry<'a> {
     name: &'a str,
     generation: u64,
     fence: u64,
@@ -57,7 +57,7 @@ enum RunStateEntry<'a> {
 }
 
 impl<'a> RunChangeEntry<'a> {
-    pub(super) fn of(change: &'a RunChange) -> Self {
+    pub(crate) fn of(change: &'a RunChange) -> Self {
         match change {
             RunChange::Claim(claim) => Self::Claim {
                 name: claim.name.as_str(),
@@ -98,7 +98,7 @@ impl<'a> RunChangeEntry<'a> {
         }
     }
 
-    pub(super) fn change(self) -> Result<RunChange, DecodeError> {
+    pub(crate) fn change(self) -> Result<RunChange, DecodeError> {
         Ok(match self {
             Self::Claim {
                 name,
@@ -138,7 +138,7 @@ impl<'a> RunChangeEntry<'a> {
 }
 
 impl<'a> RunEntry<'a> {
-    pub(super) fn of(name: &'a RunName, run: &'a Run) -> Self {
+    pub(crate) fn of(name: &'a RunName, run: &'a Run) -> Self {
         Self {
             name: name.as_str(),
             generation: run.generation.0,
@@ -157,7 +157,7 @@ impl<'a> RunEntry<'a> {
     }
 
     /// Adds the run to `state`.
-    pub(super) fn add_to(self, state: &mut State) -> Result<(), DecodeError> {
+    pub(crate) fn add_to(self, state: &mut State) -> Result<(), DecodeError> {
         let run = Run {
             generation: GenerationNumber(self.generation),
             fence: Fence(self.fence),

@@ -5,22 +5,21 @@ use std::{path::PathBuf, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    disk::{Disk, WriteError, replace_file},
     entry::{self, FailureEntry, FileEntry, NodeEntry, OriginEntry, ProvenanceEntry, SealEntry},
-    error::{DecodeError, DirectoryError},
+    error::DecodeError,
     header::{self, FileKind},
     phase_entry::ReportEntry,
     run_entry::RunEntry,
     scalar_entry::TimestampEntry,
     value_entry::{self, AliasEntry, HistoryEntry},
 };
-use crate::{NodeOverride, State, StoppedRollout, bounds::bytes_of, event_history::EventHistory};
+use crate::{
+    NodeOverride, State, StoppedRollout, bounds::bytes_of, directory_error::DirectoryError,
+    event_history::EventHistory,
+};
 use cfgsync_model::{
     Digest, Fence, GenerationNumber, Identifier, Instance, Origin, Revision, ValueKey,
 };
-
-/// The name of the snapshot in the directory.
-pub(super) const SNAPSHOT: &str = "snapshot";
 
 /// One part of a snapshot. The order of fields and variants is the format: new variants go to the end.
 #[derive(Serialize, Deserialize)]
@@ -85,25 +84,13 @@ enum Part<'a> {
 
 /// The instance in the head of the log, and that of the state. They differ if the state continues an earlier instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Instances {
-    pub(super) log: Instance,
-    pub(super) state: Instance,
-}
-
-/// Replaces the snapshot by one of `state`. Returns its length in bytes.
-pub(super) fn write(
-    disk: &dyn Disk,
-    instances: Instances,
-    state: &State,
-    history: usize,
-) -> Result<u64, WriteError> {
-    let file = to_file(instances, state, history);
-    replace_file(disk, SNAPSHOT, &[&file])?;
-    Ok(file.len() as u64)
+pub(crate) struct Instances {
+    pub(crate) log: Instance,
+    pub(crate) state: Instance,
 }
 
 /// Reads a snapshot, without the files of its generations. Returns the state and its instance.
-pub(super) fn read(
+pub(crate) fn read(
     file: &[u8],
     instance_of_log: Instance,
     path: impl Fn() -> PathBuf,
@@ -114,7 +101,7 @@ pub(super) fn read(
 }
 
 #[expect(clippy::too_many_lines, reason = "it writes one part after the other")]
-pub(super) fn to_file(instances: Instances, state: &State, history: usize) -> Vec<u8> {
+pub(crate) fn to_file(instances: Instances, state: &State, history: usize) -> Vec<u8> {
     header::new_file(FileKind::Snapshot, |body| {
         let mut part = |part: &Part| entry::write(body, part);
         part(&Part::Head {

@@ -11,17 +11,17 @@
 use std::path::PathBuf;
 
 use super::{
-    disk::Disk,
     entry,
-    error::{DecodeError, DirectoryError},
+    error::DecodeError,
     frame::{self, FIXED_MARKER, FrameRead},
 };
+use crate::directory_error::DirectoryError;
 
 /// The format that this program writes. It also reads older formats.
-pub(super) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The version of this program. In tests it is fixed, because they compare files byte by byte.
-pub(super) const PROGRAM_VERSION: &str = if cfg!(test) {
+pub(crate) const PROGRAM_VERSION: &str = if cfg!(test) {
     "1.2.3"
 } else {
     env!("CARGO_PKG_VERSION")
@@ -34,7 +34,7 @@ const LINE_MAX_BYTES: usize = 80;
 
 /// The kind of a file in a state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileKind {
+pub(crate) enum FileKind {
     Log,
     Snapshot,
     Generation,
@@ -44,6 +44,8 @@ pub(super) enum FileKind {
     Place,
     /// The history of events.
     Events,
+    /// The mark of a copy to or from another store.
+    Transfer,
 }
 
 impl FileKind {
@@ -55,23 +57,24 @@ impl FileKind {
             Self::Clean => "clean",
             Self::Place => "place",
             Self::Events => "events",
+            Self::Transfer => "transfer",
         }
     }
 }
 
 /// The header lines of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Header<'a> {
-    pub(super) format: u32,
+pub(crate) struct Header<'a> {
+    pub(crate) format: u32,
     /// The version of the program that wrote the file. Format 1 does not say.
     writer: Option<&'a str>,
     /// The length of the lines, in bytes.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 /// The reason why a file has no usable header.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum HeaderError<'a> {
+pub(crate) enum HeaderError<'a> {
     /// A newer program wrote the file.
     NewerFormat {
         format: u32,
@@ -82,7 +85,7 @@ pub(super) enum HeaderError<'a> {
 }
 
 /// Returns the header lines of a file of the current format.
-pub(super) fn lines(kind: FileKind) -> String {
+pub(crate) fn lines(kind: FileKind) -> String {
     format!(
         "cfgsync {} {FORMAT}\n{WRITER_PREFIX}{PROGRAM_VERSION}\n",
         kind.name()
@@ -90,7 +93,7 @@ pub(super) fn lines(kind: FileKind) -> String {
 }
 
 /// Reads the header lines.
-pub(super) fn read_lines(file: &[u8], kind: FileKind) -> Result<Header<'_>, HeaderError<'_>> {
+pub(crate) fn read_lines(file: &[u8], kind: FileKind) -> Result<Header<'_>, HeaderError<'_>> {
     let first = line(file).ok_or(HeaderError::Invalid)?;
     let format = first
         .strip_prefix("cfgsync ")
@@ -128,7 +131,7 @@ fn line(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Returns a file with one frame, whose body `write_body` appends.
-pub(super) fn new_file(kind: FileKind, write_body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(crate) fn new_file(kind: FileKind, write_body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut file = lines(kind).into_bytes();
     let start = frame::begin(&mut file, FIXED_MARKER);
     entry::write(&mut file, &PROGRAM_VERSION);
@@ -137,34 +140,17 @@ pub(super) fn new_file(kind: FileKind, write_body: impl FnOnce(&mut Vec<u8>)) ->
     file
 }
 
-/// Reads a file with one frame from `disk`, and decodes its body. `None` if there is no such file.
-pub(super) fn read_small_file<T>(
-    disk: &dyn Disk,
-    name: &str,
-    kind: FileKind,
-    decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
-) -> Result<Option<T>, DirectoryError> {
-    let path = || disk.path(name);
-    let file = disk.read(name).map_err(|error| DirectoryError::Io {
-        action: "read",
-        path: path(),
-        error,
-    })?;
-    let read = file.map(|file| read_file(&file, kind, path, |frame| decode(frame.body)));
-    read.transpose()
-}
-
 /// The first frame of a file.
-pub(super) struct FirstFrame<'a> {
-    pub(super) format: u32,
+pub(crate) struct FirstFrame<'a> {
+    pub(crate) format: u32,
     /// The body, without the program version.
-    pub(super) body: &'a [u8],
+    pub(crate) body: &'a [u8],
     /// The position in the file at which the frame ends.
-    pub(super) end: usize,
+    pub(crate) end: usize,
 }
 
 /// Reads the header and the first frame of `file`, and decodes the frame. `path` is for error messages.
-pub(super) fn read_file<'a, T>(
+pub(crate) fn read_file<'a, T>(
     file: &'a [u8],
     kind: FileKind,
     path: impl Fn() -> PathBuf,

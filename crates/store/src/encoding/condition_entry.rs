@@ -11,7 +11,7 @@ use cfgsync_model::{JoinerId, WriteMode};
 
 /// The demands of one change.
 #[derive(Serialize, Deserialize)]
-pub(super) enum ConditionEntry<'a> {
+pub(crate) enum ConditionEntry<'a> {
     None,
     /// The bounds of a registration, and whether it is rejected after the first seal.
     Register {
@@ -44,14 +44,14 @@ pub(super) enum ConditionEntry<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) enum WriteModeEntry {
+pub(crate) enum WriteModeEntry {
     Upsert,
     Create,
     Update,
 }
 
 impl<'a> ConditionEntry<'a> {
-    pub(super) fn of(change: &'a Change) -> Self {
+    pub(crate) fn of(change: &'a Change) -> Self {
         match change {
             Change::Register {
                 within,
@@ -108,7 +108,7 @@ impl<'a> ConditionEntry<'a> {
     }
 
     /// Returns `change` with these demands.
-    pub(super) fn added_to(self, mut change: Change) -> Result<Change, DecodeError> {
+    pub(crate) fn added_to(self, mut change: Change) -> Result<Change, DecodeError> {
         match (self, &mut change) {
             (
                 Self::Register {

@@ -23,8 +23,8 @@ use cfgsync_support::clock::Timestamp;
 
 /// One commit in format 2.
 #[derive(Serialize, Deserialize)]
-pub(super) struct CommitEntry<'a> {
-    pub(super) revision: u64,
+pub(crate) struct CommitEntry<'a> {
+    pub(crate) revision: u64,
     #[serde(borrow)]
     content: CommitContent<'a>,
 }
@@ -48,7 +48,7 @@ enum CommitContent<'a> {
 
 /// The encoding of one change of a batch.
 #[derive(Serialize, Deserialize)]
-pub(super) enum ChangeEntry<'a> {
+pub(crate) enum ChangeEntry<'a> {
     Register(#[serde(borrow)] NodeEntry<'a>),
     Remove(&'a str),
     Override(&'a str, #[serde(borrow)] Vec<FileEntry<'a>>),
@@ -76,7 +76,7 @@ pub(super) enum ChangeEntry<'a> {
 
 impl<'a> CommitEntry<'a> {
     /// Returns the entry of a batch that is applied at `revision`.
-    pub(super) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
+    pub(crate) fn of_changes(revision: Revision, changes: &'a [Change]) -> Self {
         Self {
             revision: revision.0,
             content: CommitContent::Changes(changes.iter().map(ChangeEntry::of).collect()),
@@ -84,7 +84,7 @@ impl<'a> CommitEntry<'a> {
     }
 
     /// Returns the entry of a seal at `revision`.
-    pub(super) fn of_seal(
+    pub(crate) fn of_seal(
         revision: Revision,
         seal: SealEntry<'a>,
         unchanged: &'a UnchangedPayloads,
@@ -103,7 +103,7 @@ impl<'a> CommitEntry<'a> {
     }
 
     /// Applies the commit to `state`. A sealed generation has no files yet.
-    pub(super) fn replay(self, state: &mut State) -> Result<(), DecodeError> {
+    pub(crate) fn replay(self, state: &mut State) -> Result<(), DecodeError> {
         let revision = revision(self.revision)?;
         if revision <= state.revision {
             return Err(DecodeError::Other(format!(
@@ -139,7 +139,7 @@ impl<'a> CommitEntry<'a> {
 }
 
 /// Applies changes that changed something when they were written.
-pub(super) fn replay_changes(
+pub(crate) fn replay_changes(
     changes: Vec<Change>,
     state: &mut State,
     revision: Revision,
@@ -152,7 +152,7 @@ pub(super) fn replay_changes(
     Ok(())
 }
 
-pub(super) fn replay_seal(
+pub(crate) fn replay_seal(
     seal: &SealEntry,
     unchanged: &UnchangedPayloads,
     provenance: Provenance,
@@ -178,7 +178,7 @@ pub(super) fn replay_seal(
 }
 
 impl<'a> ChangeEntry<'a> {
-    pub(super) fn of(change: &'a Change) -> Self {
+    pub(crate) fn of(change: &'a Change) -> Self {
         match change {
             // Bounds and conditions were checked before the change was accepted.
             Change::Register {
@@ -228,7 +228,7 @@ impl<'a> ChangeEntry<'a> {
         }
     }
 
-    pub(super) fn change(self) -> Result<Change, DecodeError> {
+    pub(crate) fn change(self) -> Result<Change, DecodeError> {
         match self {
             Self::Register(node) => node.registration().map(Change::register),
             Self::RegisterFrom(node, origin) => Ok(Change::Register {
@@ -274,7 +274,7 @@ impl<'a> ChangeEntry<'a> {
     }
 }
 
-pub(super) fn remove(identifier: &str) -> Result<Change, DecodeError> {
+pub(crate) fn remove(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Remove {
         identifier: Identifier::recorded(identifier)?,
         only_if: None,
@@ -282,18 +282,18 @@ pub(super) fn remove(identifier: &str) -> Result<Change, DecodeError> {
     })
 }
 
-pub(super) fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
+pub(crate) fn set_override(identifier: &str, files: Vec<FileEntry>) -> Result<Change, DecodeError> {
     Ok(Change::Override {
         identifier: Identifier::recorded(identifier)?,
         files: FileEntry::set(files)?,
     })
 }
 
-pub(super) fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
+pub(crate) fn remove_override(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::RemoveOverride(Identifier::recorded(identifier)?))
 }
 
-pub(super) fn deliver(
+pub(crate) fn deliver(
     identifier: &str,
     number: u64,
     at: Option<Timestamp>,
@@ -305,7 +305,7 @@ pub(super) fn deliver(
     })
 }
 
-pub(super) fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
+pub(crate) fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeError> {
     Ok(Change::Claim {
         identifier: Identifier::recorded(identifier)?,
         key: Digest::from_bytes(key),
@@ -313,6 +313,6 @@ pub(super) fn claim(identifier: &str, key: [u8; 32]) -> Result<Change, DecodeErr
     })
 }
 
-pub(super) fn release(identifier: &str) -> Result<Change, DecodeError> {
+pub(crate) fn release(identifier: &str) -> Result<Change, DecodeError> {
     Ok(Change::Release(Identifier::recorded(identifier)?))
 }

@@ -23,7 +23,7 @@ const REVISION_MAX: u64 = i64::MAX as u64;
 
 /// The encoding of a registration.
 #[derive(Serialize, Deserialize)]
-pub(super) struct NodeEntry<'a> {
+pub(crate) struct NodeEntry<'a> {
     identifier: &'a str,
     ip: IpAddr,
     #[serde(borrow)]
@@ -32,14 +32,14 @@ pub(super) struct NodeEntry<'a> {
 
 /// The encoding of a registration's origin.
 #[derive(Serialize, Deserialize)]
-pub(super) struct OriginEntry {
+pub(crate) struct OriginEntry {
     joiner: Option<[u8; 16]>,
     at: Option<TimestampEntry>,
 }
 
 /// The encoding of one file of an override.
 #[derive(Serialize, Deserialize)]
-pub(super) struct FileEntry<'a> {
+pub(crate) struct FileEntry<'a> {
     path: &'a str,
     mode: u32,
     secret: bool,
@@ -49,7 +49,7 @@ pub(super) struct FileEntry<'a> {
 
 /// The encoding of a declared failure.
 #[derive(Serialize, Deserialize)]
-pub(super) struct FailureEntry<'a> {
+pub(crate) struct FailureEntry<'a> {
     kind: FailureKindEntry,
     reason: &'a str,
     at: TimestampEntry,
@@ -57,8 +57,8 @@ pub(super) struct FailureEntry<'a> {
 
 /// A generation without its files, which are in a file of their own, named by the digest.
 #[derive(Serialize, Deserialize)]
-pub(super) struct SealEntry<'a> {
-    pub(super) number: u64,
+pub(crate) struct SealEntry<'a> {
+    pub(crate) number: u64,
     digest: [u8; 32],
     revision: u64,
     spec: [u8; 32],
@@ -69,12 +69,12 @@ pub(super) struct SealEntry<'a> {
     seats: Vec<(&'a str, u32)>,
     all_seats: bool,
     /// The number of generations that were kept at that time. The files of older ones may have been removed.
-    pub(super) history: u32,
+    pub(crate) history: u32,
 }
 
 /// How a generation came about, as JSON.
 #[derive(Serialize, Deserialize)]
-pub(super) struct ProvenanceEntry<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct ProvenanceEntry<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Serialize, Deserialize)]
 enum FailureKindEntry {
@@ -85,7 +85,7 @@ enum FailureKindEntry {
 }
 
 /// Appends `value` to `out`.
-pub(super) fn write(out: &mut Vec<u8>, value: &impl Serialize) {
+pub(crate) fn write(out: &mut Vec<u8>, value: &impl Serialize) {
     postcard::serialize_with_flavor(value, AppendFlavor(out))
         .expect("lengths are known, and a vector takes all bytes");
 }
@@ -112,12 +112,12 @@ impl postcard::ser_flavors::Flavor for AppendFlavor<'_> {
 }
 
 /// Decodes one value. Returns it and the rest of `body`.
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
+pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     Ok(postcard::take_from_bytes(body)?)
 }
 
 impl<'a> NodeEntry<'a> {
-    pub(super) fn of(registration: &'a NodeRegistration) -> Self {
+    pub(crate) fn of(registration: &'a NodeRegistration) -> Self {
         Self {
             identifier: registration.identifier.as_str(),
             ip: registration.ip,
@@ -125,7 +125,7 @@ impl<'a> NodeEntry<'a> {
         }
     }
 
-    pub(super) fn registration(&self) -> Result<NodeRegistration, DecodeError> {
+    pub(crate) fn registration(&self) -> Result<NodeRegistration, DecodeError> {
         let metadata: Metadata = serde_json::from_str(&self.metadata)?;
         Ok(
             NodeRegistration::without_metadata(Identifier::recorded(self.identifier)?, self.ip)
@@ -136,14 +136,14 @@ impl<'a> NodeEntry<'a> {
 
 impl OriginEntry {
     /// Returns the entry of `origin`. `None` if nothing is known of it.
-    pub(super) fn of(origin: &Origin) -> Option<Self> {
+    pub(crate) fn of(origin: &Origin) -> Option<Self> {
         (*origin != Origin::default()).then(|| Self {
             joiner: origin.joiner.map(|joiner| *joiner.as_bytes()),
             at: origin.at.map(TimestampEntry::of),
         })
     }
 
-    pub(super) fn origin(&self) -> Result<Origin, DecodeError> {
+    pub(crate) fn origin(&self) -> Result<Origin, DecodeError> {
         Ok(Origin {
             joiner: self.joiner.map(JoinerId::from_bytes),
             at: self.at.map(TimestampEntry::timestamp).transpose()?,
@@ -152,7 +152,7 @@ impl OriginEntry {
 }
 
 impl<'a> FileEntry<'a> {
-    pub(super) fn all_of(files: &'a ArtifactSet) -> Vec<Self> {
+    pub(crate) fn all_of(files: &'a ArtifactSet) -> Vec<Self> {
         let one = |file: &'a ArtifactFile| Self {
             path: file.path.as_str(),
             mode: file.mode.bits(),
@@ -164,7 +164,7 @@ impl<'a> FileEntry<'a> {
         files.files().iter().map(one).collect()
     }
 
-    pub(super) fn set(files: Vec<Self>) -> Result<ArtifactSet, DecodeError> {
+    pub(crate) fn set(files: Vec<Self>) -> Result<ArtifactSet, DecodeError> {
         let mut set = ArtifactSet::default();
         for file in files {
             let chunks = file.chunks.iter();
@@ -185,7 +185,7 @@ impl<'a> FileEntry<'a> {
 }
 
 impl<'a> FailureEntry<'a> {
-    pub(super) fn of(failure: &'a Failure) -> Self {
+    pub(crate) fn of(failure: &'a Failure) -> Self {
         Self {
             kind: match failure.kind {
                 FailureKind::Deadline => FailureKindEntry::Deadline,
@@ -198,7 +198,7 @@ impl<'a> FailureEntry<'a> {
         }
     }
 
-    pub(super) fn failure(&self) -> Result<Failure, DecodeError> {
+    pub(crate) fn failure(&self) -> Result<Failure, DecodeError> {
         Ok(Failure {
             kind: match self.kind {
                 FailureKindEntry::Deadline => FailureKind::Deadline,
@@ -214,7 +214,7 @@ impl<'a> FailureEntry<'a> {
 
 impl<'a> SealEntry<'a> {
     /// Returns the entry of `generation` after `before`, if the newest `history` generations are kept.
-    pub(super) fn of(
+    pub(crate) fn of(
         generation: &'a Generation,
         before: Option<&Generation>,
         history: usize,
@@ -237,12 +237,12 @@ impl<'a> SealEntry<'a> {
         }
     }
 
-    pub(super) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         Digest::from_bytes(self.digest)
     }
 
     /// Returns the generation that follows `before`, without its files.
-    pub(super) fn generation(
+    pub(crate) fn generation(
         &self,
         before: Option<&Generation>,
     ) -> Result<Generation, DecodeError> {
@@ -274,18 +274,18 @@ impl<'a> SealEntry<'a> {
 
 impl ProvenanceEntry<'_> {
     /// Returns the entry of `provenance`. `None` if nothing is known.
-    pub(super) fn of(provenance: &Provenance) -> Option<Self> {
+    pub(crate) fn of(provenance: &Provenance) -> Option<Self> {
         (*provenance != Provenance::default()).then(|| Self(json(provenance).into()))
     }
 
     /// Returns the provenance. It decides nothing, so one that a newer program wrote in another form counts as unknown.
-    pub(super) fn provenance(&self) -> Provenance {
+    pub(crate) fn provenance(&self) -> Provenance {
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
 
 /// Returns the revision with this number. It fails above [`REVISION_MAX`], so that later revisions do not overflow.
-pub(super) fn revision(number: u64) -> Result<Revision, DecodeError> {
+pub(crate) fn revision(number: u64) -> Result<Revision, DecodeError> {
     if number > REVISION_MAX {
         return Err(DecodeError::Other(format!("{number} is not a revision")));
     }
@@ -293,13 +293,13 @@ pub(super) fn revision(number: u64) -> Result<Revision, DecodeError> {
 }
 
 /// Returns the chunks of `content` without the empty ones, which are not written.
-pub(super) fn non_empty_chunks(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
+pub(crate) fn non_empty_chunks(content: &Content) -> impl Iterator<Item = &Arc<Chunk>> {
     let chunks = content.chunks().iter();
     chunks.filter(|chunk| !chunk.bytes().is_empty())
 }
 
 /// Returns the mode with these bits.
-pub(super) fn mode(bits: u32) -> Result<Mode, DecodeError> {
+pub(crate) fn mode(bits: u32) -> Result<Mode, DecodeError> {
     Mode::from_bits(bits).ok_or_else(|| DecodeError::Other(format!("{bits:o} is not a file mode")))
 }
 

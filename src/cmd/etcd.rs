@@ -3,13 +3,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cfgsync::app::{self, History};
-use cfgsync_etcd::{Endpoint, EtcdConfig, EtcdErrorKind, Housekeeping};
-use cfgsync_spec::Spec;
+use cfgsync_etcd::{Endpoint, EtcdConfig, EtcdError, EtcdErrorKind, Housekeeping};
 use cfgsync_store::Store;
 use clap::Args;
 use tokio::runtime::Handle;
 
-use crate::cmd::{credentials, error::CommandError, exit::Exit, parsers::duration};
+use super::{credentials, error::CommandError, exit::Exit, parsers::duration};
 
 /// The shortest timeout. A shorter one would refuse changes that a healthy etcd confirms.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -19,7 +18,7 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1);
     clippy::struct_field_names,
     reason = "clap makes the names of flags from those of fields"
 )]
-pub(super) struct EtcdArgs {
+pub(crate) struct EtcdArgs {
     /// The members of etcd for `--store etcd`, separated by commas; repeatable
     ///
     /// The server uses one member at a time. After a failure it goes on with the next one.
@@ -96,12 +95,16 @@ pub(super) struct EtcdArgs {
 
 impl EtcdArgs {
     /// Whether a member of etcd is named.
-    pub(super) fn is_given(&self) -> bool {
+    pub(crate) fn is_given(&self) -> bool {
         !self.etcd_endpoints.is_empty()
     }
 
-    /// Returns the settings of the store for `spec`.
-    pub(super) fn config(&self, spec: &Spec, history: History) -> Result<EtcdConfig, CommandError> {
+    /// Returns the settings of the store of `cluster`.
+    pub(crate) fn config(
+        &self,
+        cluster: &str,
+        history: History,
+    ) -> Result<EtcdConfig, CommandError> {
         let user = match (&self.etcd_user, &self.etcd_password_file) {
             (Some(name), Some(file)) => Some((name.clone(), credentials::read_password(file)?)),
             _ => None,
@@ -109,7 +112,7 @@ impl EtcdArgs {
         Ok(EtcdConfig {
             endpoints: self.etcd_endpoints.clone(),
             prefix: self.etcd_prefix.clone(),
-            cluster: spec.cluster.clone(),
+            cluster: cluster.to_owned(),
             authorities: self.etcd_ca.clone(),
             identity: self.etcd_cert.clone().zip(self.etcd_key.clone()),
             user,
@@ -123,12 +126,16 @@ impl EtcdArgs {
 }
 
 /// Opens the store. Blocks the calling thread, which is not one of the runtime's own.
-pub(super) fn open(config: EtcdConfig) -> Result<Arc<dyn Store>, CommandError> {
-    let opened = Handle::current().block_on(app::open_etcd(config));
-    opened.map_err(|error| {
-        let (exit, hint) = advice(error.kind);
-        CommandError::new(exit, format!("cannot use etcd: {error}")).hint(hint)
-    })
+pub(crate) fn open(config: EtcdConfig, restored: bool) -> Result<Arc<dyn Store>, CommandError> {
+    let opened = Handle::current().block_on(app::open_etcd(config, restored));
+    opened.map_err(failure)
+}
+
+/// Returns the failure of a command for an error of etcd.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+pub(crate) fn failure(error: EtcdError) -> CommandError {
+    let (exit, hint) = advice(error.kind);
+    CommandError::new(exit, format!("cannot use etcd: {error}")).hint(hint)
 }
 
 /// Returns the exit code for an error of etcd, and the way out.
@@ -153,6 +160,24 @@ fn advice(kind: EtcdErrorKind) -> (Exit, &'static str) {
         EtcdErrorKind::NotEtcd => (
             Exit::WrongSetting,
             "check --etcd-endpoints; an address that begins with http:// has no TLS",
+        ),
+        EtcdErrorKind::InUse => (
+            Exit::WrongSetting,
+            "stop all servers of the cluster, and start them without --restored afterwards",
+        ),
+        EtcdErrorKind::NotFound => (Exit::WrongSetting, "check --cluster and --etcd-prefix"),
+        EtcdErrorKind::NotEmpty => (
+            Exit::WrongSetting,
+            "choose another --etcd-prefix, or delete these keys with etcdctl if the cluster is no longer needed",
+        ),
+        EtcdErrorKind::Moved => (
+            Exit::WrongSetting,
+            "use the store that the message names; run `cfgsync store copy` again if it was interrupted; `serve --restored` \
+             continues moved data as a new instance",
+        ),
+        EtcdErrorKind::Replaced => (
+            Exit::WrongSetting,
+            "start one server with --restored: the nodes then register again with a new instance",
         ),
         EtcdErrorKind::Malformed | EtcdErrorKind::TooLarge => (
             Exit::WrongSetting,

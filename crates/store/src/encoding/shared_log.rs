@@ -15,7 +15,7 @@ use super::{
     condition_entry::ConditionEntry,
     entry::{self, ProvenanceEntry, SealEntry},
     error::DecodeError,
-    event_file, generation_files,
+    event_file, generation_file,
     scalar_entry::BytesEntry,
     snapshot,
 };
@@ -224,7 +224,7 @@ impl State {
 
 /// Returns the files of a generation as bytes. Equal files give equal bytes.
 pub fn encode_files(generation: &Generation) -> Vec<u8> {
-    generation_files::to_file(generation)
+    generation_file::to_file(generation)
 }
 
 /// Returns `generation` with the files in `bytes`.
@@ -233,7 +233,7 @@ pub fn encode_files(generation: &Generation) -> Vec<u8> {
 /// Fails if the bytes are not the files of this generation.
 pub fn decode_files(bytes: Vec<u8>, generation: &Generation) -> Result<Generation, SharedLogError> {
     let path = || "the files of a generation".into();
-    let files = generation_files::from_file(&bytes.into(), generation.digest, path);
+    let files = generation_file::from_file(&bytes.into(), generation.digest, path);
     let files = files.map_err(|error| SharedLogError(error.to_string()))?;
     Ok(files.complete(generation))
 }
@@ -266,7 +266,8 @@ pub fn decode_state(
     let path = || "the snapshot".into();
     let read = snapshot::read(bytes, instance, path);
     let (mut state, _) = read.map_err(|error| SharedLogError(error.to_string()))?;
-    state.events = event_file::from_file(events, instance, state.revision, bounds);
+    let path = || "the history of events".into();
+    state.events = event_file::from_file(events, instance, state.revision, bounds, path);
     Ok(state)
 }
 

@@ -18,7 +18,7 @@ use cfgsync_support::clock::Timestamp;
 
 /// The encoding of one event, without its revision and its part.
 #[derive(Serialize, Deserialize)]
-pub(super) enum EventEntry<'a> {
+pub(crate) enum EventEntry<'a> {
     NodeRegistered(#[serde(borrow)] NodeEntry<'a>),
     JoinerChanged(&'a str),
     NodeRemoved(&'a str),
@@ -54,7 +54,7 @@ pub(super) enum EventEntry<'a> {
 }
 
 impl<'a> EventEntry<'a> {
-    pub(super) fn of(event: &'a Event) -> Self {
+    pub(crate) fn of(event: &'a Event) -> Self {
         let entry = Self::of_kind(&event.kind);
         match event.at {
             Some(at) => Self::At(TimestampEntry::of(at), Box::new(entry)),
@@ -63,7 +63,7 @@ impl<'a> EventEntry<'a> {
     }
 
     /// Returns the time of the event, if it has one, and its kind.
-    pub(super) fn timed_kind(self) -> Result<(Option<Timestamp>, EventKind), DecodeError> {
+    pub(crate) fn timed_kind(self) -> Result<(Option<Timestamp>, EventKind), DecodeError> {
         match self {
             Self::At(at, entry) => Ok((Some(at.timestamp()?), entry.kind()?)),
             entry => Ok((None, entry.kind()?)),

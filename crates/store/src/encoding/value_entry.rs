@@ -17,7 +17,7 @@ use cfgsync_model::{
 
 /// The encoding of one change of a value or an alias.
 #[derive(Serialize, Deserialize)]
-pub(super) enum ValueChangeEntry<'a> {
+pub(crate) enum ValueChangeEntry<'a> {
     Set(
         &'a str,
         &'a str,
@@ -31,7 +31,7 @@ pub(super) enum ValueChangeEntry<'a> {
 
 /// The encoding of one version of a value.
 #[derive(Serialize, Deserialize)]
-pub(super) struct VersionEntry<'a> {
+pub(crate) struct VersionEntry<'a> {
     #[serde(borrow)]
     bytes: BytesEntry<'a>,
     codec: &'a str,
@@ -44,7 +44,7 @@ pub(super) struct VersionEntry<'a> {
 
 /// The encoding of the bounds of a write, which decide about the history of keys.
 #[derive(Serialize, Deserialize)]
-pub(super) struct BoundsEntry {
+pub(crate) struct BoundsEntry {
     keys_max: u64,
     total_max_bytes: u64,
     history_max: u64,
@@ -52,14 +52,14 @@ pub(super) struct BoundsEntry {
 
 /// The encoding of an alias.
 #[derive(Serialize, Deserialize)]
-pub(super) struct AliasEntry<'a> {
+pub(crate) struct AliasEntry<'a> {
     target: &'a str,
     created_at: TimestampEntry,
 }
 
 /// The encoding of the history of a key.
 #[derive(Serialize, Deserialize)]
-pub(super) struct HistoryEntry<'a> {
+pub(crate) struct HistoryEntry<'a> {
     #[serde(borrow)]
     versions: Vec<VersionEntry<'a>>,
     is_deleted: bool,
@@ -67,7 +67,7 @@ pub(super) struct HistoryEntry<'a> {
 }
 
 impl<'a> ValueChangeEntry<'a> {
-    pub(super) fn of(change: &'a ValueChange) -> Self {
+    pub(crate) fn of(change: &'a ValueChange) -> Self {
         match change {
             // Conditions were checked before the change was accepted. The bounds decide what is forgotten.
             ValueChange::Set(set) => Self::Set(
@@ -86,7 +86,7 @@ impl<'a> ValueChangeEntry<'a> {
         }
     }
 
-    pub(super) fn change(self) -> Result<ValueChange, DecodeError> {
+    pub(crate) fn change(self) -> Result<ValueChange, DecodeError> {
         Ok(match self {
             Self::Set(namespace, key, content, within) => ValueChange::Set(SetValue {
                 namespace: Namespace::new(namespace)?,
@@ -112,7 +112,7 @@ impl<'a> ValueChangeEntry<'a> {
 }
 
 impl<'a> VersionEntry<'a> {
-    pub(super) fn of(version: &'a ValueVersion) -> Self {
+    pub(crate) fn of(version: &'a ValueVersion) -> Self {
         Self {
             bytes: BytesEntry(&version.bytes),
             codec: version.codec.as_str(),
@@ -124,7 +124,7 @@ impl<'a> VersionEntry<'a> {
         }
     }
 
-    pub(super) fn version(&self) -> Result<ValueVersion, DecodeError> {
+    pub(crate) fn version(&self) -> Result<ValueVersion, DecodeError> {
         let code = self.value_type;
         let value_type = ValueType::from_code(code);
         Ok(ValueVersion {
@@ -141,7 +141,7 @@ impl<'a> VersionEntry<'a> {
 }
 
 impl BoundsEntry {
-    pub(super) fn of(bounds: ValueBounds) -> Self {
+    pub(crate) fn of(bounds: ValueBounds) -> Self {
         Self {
             keys_max: bounds.keys_max as u64,
             total_max_bytes: bounds.total_max_bytes as u64,
@@ -149,7 +149,7 @@ impl BoundsEntry {
         }
     }
 
-    pub(super) fn bounds(&self) -> ValueBounds {
+    pub(crate) fn bounds(&self) -> ValueBounds {
         let limit = |number| usize::try_from(number).unwrap_or(usize::MAX);
         ValueBounds {
             keys_max: limit(self.keys_max),
@@ -160,14 +160,14 @@ impl BoundsEntry {
 }
 
 impl<'a> AliasEntry<'a> {
-    pub(super) fn of(alias: &'a Alias) -> Self {
+    pub(crate) fn of(alias: &'a Alias) -> Self {
         Self {
             target: alias.target.as_str(),
             created_at: TimestampEntry::of(alias.created_at),
         }
     }
 
-    pub(super) fn alias(&self) -> Result<Alias, DecodeError> {
+    pub(crate) fn alias(&self) -> Result<Alias, DecodeError> {
         Ok(Alias {
             target: ValueKey::new(self.target)?,
             created_at: self.created_at.timestamp()?,
@@ -176,7 +176,7 @@ impl<'a> AliasEntry<'a> {
 }
 
 impl<'a> HistoryEntry<'a> {
-    pub(super) fn of(history: &'a ValueHistory) -> Self {
+    pub(crate) fn of(history: &'a ValueHistory) -> Self {
         let versions = history.versions().iter();
         Self {
             versions: versions.map(|version| VersionEntry::of(version)).collect(),
@@ -194,7 +194,7 @@ impl<'a> HistoryEntry<'a> {
     }
 
     /// Adds the history of `key` to `state`.
-    pub(super) fn add_to(
+    pub(crate) fn add_to(
         &self,
         state: &mut State,
         namespace: &str,
@@ -207,7 +207,7 @@ impl<'a> HistoryEntry<'a> {
 }
 
 /// Adds the revision of a namespace to `state`.
-pub(super) fn add_namespace(
+pub(crate) fn add_namespace(
     state: &mut State,
     namespace: &str,
     revision: u64,
@@ -218,7 +218,7 @@ pub(super) fn add_namespace(
 }
 
 /// Returns the entries of all histories of a namespace.
-pub(super) fn histories(
+pub(crate) fn histories(
     values: &NamespaceValues,
 ) -> impl Iterator<Item = (&str, HistoryEntry<'_>)> {
     let histories = values.histories();

@@ -9,17 +9,17 @@
 //! can send metadata that looks like a frame.
 
 /// The bytes that begin a frame.
-pub(super) type Marker = [u8; 8];
+pub(crate) type Marker = [u8; 8];
 
 /// The marker of the first frame of each file, which is never searched for.
-pub(super) const FIXED_MARKER: Marker = *b"cfgframe";
+pub(crate) const FIXED_MARKER: Marker = *b"cfgframe";
 
 /// The length of a frame without its body.
-pub(super) const HEAD_BYTES: usize = 20;
+pub(crate) const HEAD_BYTES: usize = 20;
 
 /// The content of a file at one position.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FrameRead<'a> {
+pub(crate) enum FrameRead<'a> {
     /// An intact frame, which ends at `end`.
     Frame { body: &'a [u8], end: usize },
     /// The end of the file, or zeros up to it.
@@ -29,7 +29,7 @@ pub(super) enum FrameRead<'a> {
 }
 
 /// Begins a frame at the end of `out`. The caller appends the body and calls [`finish`] with the returned position.
-pub(super) fn begin(out: &mut Vec<u8>, marker: Marker) -> usize {
+pub(crate) fn begin(out: &mut Vec<u8>, marker: Marker) -> usize {
     let start = out.len();
     out.extend_from_slice(&marker);
     out.resize(start + HEAD_BYTES, 0);
@@ -37,7 +37,7 @@ pub(super) fn begin(out: &mut Vec<u8>, marker: Marker) -> usize {
 }
 
 /// Completes the frame that begins at `start` and whose body is the rest of `out`.
-pub(super) fn finish(out: &mut [u8], start: usize) {
+pub(crate) fn finish(out: &mut [u8], start: usize) {
     let (head, body) = out[start..].split_at_mut(HEAD_BYTES);
     let length = (body.len() as u64).to_le_bytes();
     head[8..16].copy_from_slice(&length);
@@ -45,7 +45,7 @@ pub(super) fn finish(out: &mut [u8], start: usize) {
 }
 
 /// Reads the content at position `at`.
-pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> FrameRead<'_> {
+pub(crate) fn read(file: &[u8], at: usize, marker: Marker) -> FrameRead<'_> {
     let rest = &file[at..];
     if rest.iter().take(HEAD_BYTES).all(|byte| *byte == 0) {
         return if trim_zeros(rest).is_empty() {
@@ -78,7 +78,7 @@ pub(super) fn read(file: &[u8], at: usize, marker: Marker) -> FrameRead<'_> {
 }
 
 /// Returns the position of the first intact frame that begins after `at`.
-pub(super) fn find_frame_after(file: &[u8], at: usize, marker: Marker) -> Option<usize> {
+pub(crate) fn find_frame_after(file: &[u8], at: usize, marker: Marker) -> Option<usize> {
     let after = trim_zeros(file.get(at + 1..)?);
     let windows = after.windows(marker.len()).enumerate();
     windows
