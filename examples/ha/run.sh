@@ -46,7 +46,7 @@ until_true 30 "etcd is healthy" etcdctl --endpoints "$endpoints" endpoint health
 # All servers have the same spec, the same endpoints and the same prefix.
 serve_one() {
     start "server-$1" "$CFGSYNC" serve "$here/cluster.yaml" --listen "$(loopback $((10 + $1))):4400" \
-        --store etcd --etcd-endpoints "$endpoints" --advertise "$(server_url "$1")"
+        --store etcd --etcd-endpoints "$endpoints" --advertise "$(server_url "$1")" --server-name "server-$1"
     eval "server_pid_$1=$started"
     until_true 15 "server $1 is ready" curl -sS --fail --max-time 2 "$(server_url "$1")/readyz"
 }

@@ -68,7 +68,7 @@ pub(crate) struct JoinArgs {
     /// The join URL that `serve` prints, or another URL of the server; replaces --server
     #[arg(value_name = "URL", value_parser = UrlParser, conflicts_with = "server")]
     url: Option<ServerUrl>,
-    /// The URL of the server; repeatable: the servers are tried in order
+    /// The URL of the server; repeatable: each node prefers one of them, and uses another if that one cannot serve it
     #[arg(long, env = "CFGSYNC_SERVER", value_name = "URL", value_parser = UrlParser)]
     server: Vec<ServerUrl>,
     #[command(flatten)]

@@ -84,14 +84,18 @@ impl NodeArgs {
                  CFGSYNC_ID",
             ));
         };
-        Ok((id, self.access.client()?))
+        let client = self.access.client()?.spread_by(id.as_str());
+        Ok((id, client))
     }
 }
 
 impl NodeAccessArgs {
-    /// Returns a client that sends the key of the node, if there is one.
+    /// Returns a client that sends the key of the node, if there is one. The machines of a cluster are spread over its
+    /// servers, also those that do not say which node they are.
     pub(crate) fn client(self) -> Result<Client, CommandError> {
+        let machine = rustix::system::uname();
         let client = self.server.client()?;
+        let client = client.spread_by(&machine.nodename().to_string_lossy());
         match self.identity_file {
             Some(path) => Ok(client.with_node_key_of(&path)?),
             None => Ok(client),

@@ -10,6 +10,7 @@ mod state;
 mod signing;
 mod child;
 mod description;
+mod differences;
 mod descriptors;
 mod events;
 mod value_limits;
@@ -49,6 +50,7 @@ use super::{
 use access::AccessArgs;
 pub(crate) use access::AccessError;
 use child::Child;
+use description::{Description, Place};
 use descriptors::Descriptors;
 pub(crate) use error::ServeError;
 use events::EventArgs;
@@ -66,6 +68,9 @@ use value_limits::ValueLimitArgs;
 const THREADS_GRACE: Duration = Duration::from_secs(2);
 /// The shortest lease of a node that runs CMD of `run-once`.
 const RUN_LEASE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest name of a server, in bytes.
+const SERVER_NAME_MAX_BYTES: usize = 253;
 
 /// Run the server: register nodes until the set is complete, then deliver their files
 ///
@@ -139,6 +144,10 @@ pub(crate) struct ServeArgs {
     /// `inspect servers` shows it. The default is the address that the server listens on.
     #[arg(long, env = "CFGSYNC_ADVERTISE", value_name = "URL")]
     advertise: Vec<String>,
+    /// The name of this server for `inspect servers`, if it shares its cluster with others. The default is the name of the
+    /// machine
+    #[arg(long, env = "CFGSYNC_SERVER_NAME", value_name = "NAME", value_parser = server_name)]
+    server_name: Option<String>,
     /// Seal with this spec although another server of the cluster has sealed with another one
     ///
     /// Servers that share a store do not seal with different specs in turn: a server whose spec differs from that of the
@@ -320,11 +329,16 @@ async fn run_server(
         tls.as_deref(),
     )?;
     let mut child = start_command(&args, &addresses, tls.as_deref(), &descriptors)?;
-    if let Some(store) = &store {
-        let (scheme, key) = (scheme_of(tls.as_deref()), sign_key.as_deref());
-        let description = description::of_server(&args.advertise, scheme, &addresses, &spec, key);
-        store.describe(description);
-    }
+    let place = Place {
+        name: args.server_name.as_deref(),
+        urls: &args.advertise,
+        scheme: scheme_of(tls.as_deref()),
+        addresses: &addresses,
+    };
+    let (tokens, key) = (guard.tokens(), sign_key.as_deref());
+    let description = Description::begin(store.clone(), &place, &spec, tokens.as_deref(), key);
+    let comparing = differences::watch(store.clone());
+    let mut comparing = pin!(comparing);
     let (status, status_line) = watch::channel(String::new());
     let metrics = Arc::<Metrics>::default();
     let server = Service {
@@ -354,6 +368,7 @@ async fn run_server(
         sign_key: sign_key.as_deref(),
         tls: tls.as_deref(),
         metrics: &metrics,
+        description: &description,
     };
     let notifying = manager.run(status_line);
     let mut notifying = pin!(notifying);
@@ -370,6 +385,7 @@ async fn run_server(
             manager,
         ) => exit?,
         () = &mut notifying => unreachable!("it never completes"),
+        () = &mut comparing => unreachable!("it never completes"),
     };
     manager.stopping(args.drain_timeout + THREADS_GRACE);
     drop(port_file);
@@ -483,6 +499,17 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         "expected an IP address and a port such as `127.0.0.1:4400`, `[::1]:4400` or `0.0.0.0:4400`"
             .to_owned()
     })
+}
+
+/// Parses `--server-name`.
+fn server_name(text: &str) -> Result<String, String> {
+    let is_short = (1..=SERVER_NAME_MAX_BYTES).contains(&text.len());
+    if is_short && text.chars().all(|char| char.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "a name has 1 to {SERVER_NAME_MAX_BYTES} printable ASCII characters and no spaces"
+    ))
 }
 
 /// Parses `--run-lease`. A shorter lease would end during a slow request.

@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:4400";
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// URL of the server; repeatable: the servers are tried in order
+    /// URL of the server; repeatable: another one is used if a server cannot serve the request
     #[arg(
         long,
         env = "CFGSYNC_SERVER",

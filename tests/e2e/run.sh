@@ -21,7 +21,7 @@ script() {
     esac
 }
 
-[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats nginx redis-cluster rolling ha empty-image smoke readme docs templates messages production browser
+[ $# -gt 0 ] || set -- quickstart precomputed exec etcd nats nginx redis-cluster rolling ha failover empty-image smoke readme docs templates messages production browser
 
 failed=
 for name in "$@"; do

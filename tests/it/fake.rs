@@ -9,11 +9,18 @@ use std::{
 };
 
 use cfgsync_client::ServerUrl;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     sync::Notify,
 };
+use tokio_rustls::TlsAcceptor;
+
+use crate::pki::Pair;
 
 /// One received request.
 #[derive(Debug, Clone)]
@@ -75,8 +82,35 @@ impl FakeServer {
         address: SocketAddr,
         script: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(address, None, script).await
+    }
+
+    /// Starts a server that speaks TLS with this certificate.
+    pub(crate) async fn start_tls(
+        pair: &Pair,
+        script: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let chain = CertificateDer::from_pem_file(&pair.certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Self::start_with("127.0.0.1:0".parse().unwrap(), Some(acceptor), script).await
+    }
+
+    async fn start_with(
+        address: SocketAddr,
+        acceptor: Option<TlsAcceptor>,
+        script: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let requests: Arc<Mutex<Vec<ReceivedRequest>>> = Arc::default();
         let (log, script) = (requests.clone(), Arc::new(script));
         let connections: Arc<AtomicUsize> = Arc::default();
@@ -87,7 +121,17 @@ impl FakeServer {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 counter.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(stream, log.clone(), notify.clone(), script.clone()));
+                let (log, notify, script) = (log.clone(), notify.clone(), script.clone());
+                let Some(acceptor) = acceptor.clone() else {
+                    tokio::spawn(serve(stream, log, notify, script));
+                    continue;
+                };
+                tokio::spawn(async move {
+                    // A client that does not trust the certificate ends the handshake.
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, log, notify, script).await;
+                    }
+                });
             }
         });
         let url = url.parse().unwrap();
@@ -130,7 +174,7 @@ impl FakeServer {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     log: Arc<Mutex<Vec<ReceivedRequest>>>,
     notify: Arc<Notify>,
     script: Arc<impl Fn(&ReceivedRequest) -> Reply>,
@@ -168,7 +212,7 @@ async fn serve(
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<ReceivedRequest> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    fake::{FakeServer, Reply},
+    fake::{FakeServer, ReceivedRequest, Reply},
+    pki::Authority,
     sandbox::Sandbox,
 };
 
@@ -637,6 +638,49 @@ async fn redirects_are_not_followed() {
         );
     }
     assert_eq!(elsewhere.connections(), 0);
+}
+
+/// A server that names others gains nothing by it: it sends a node and its token only to servers that prove what the operator
+/// has named.
+#[tokio::test]
+async fn named_servers_get_nothing_unless_they_prove_what_the_operator_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path(), "authority");
+    let other_authority = Authority::new(directory.path(), "other");
+    let accept = |_: &ReceivedRequest| Reply::Answer(202, "", String::new());
+    let plain = FakeServer::start(accept).await;
+    let untrusted = FakeServer::start_tls(&other_authority.sign("127.0.0.1"), accept).await;
+    let unpinned = FakeServer::start_tls(&authority.sign("127.0.0.1"), accept).await;
+    let named = format!(
+        "cfgsync-servers: {}, {}, , nonsense, ftp://a, https://me:secret@{}, http://127.0.0.1:22, https://[::]:1, \
+         cfgsync://{}/?pin=sha256-47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU&token=hidden, {}\r\n",
+        plain.url,
+        untrusted.url,
+        unpinned.url.port(),
+        unpinned.url.port(),
+        "https://127.0.0.1:1, ".repeat(100),
+    );
+    let named: &'static str = named.leak();
+    // It names the others, and then makes the client go on to them.
+    let hostile = move |request: &ReceivedRequest| match request.line.as_str() {
+        "POST /register" => Reply::Answer(202, named, String::new()),
+        _ => Reply::Close,
+    };
+    let token = "secret-token".to_owned().into();
+    let over_tls = FakeServer::start_tls(&authority.sign("127.0.0.1"), hostile).await;
+    let trusting = Client::with_trust([over_tls.url.clone()], &authority.trust()).unwrap();
+    let over_http = FakeServer::start(hostile).await;
+    let open = Client::new([over_http.url.clone()]);
+    for client in [trusting, open] {
+        let client = client.with_token(&token).unwrap();
+        let given = client.server();
+        let mut session = Session::new(client.clone(), options(Duration::from_secs(1)));
+        session.run(|_| {}).await.unwrap_err();
+        assert_eq!(client.servers().collect::<Vec<_>>(), [&given]);
+    }
+    assert_eq!(plain.connections(), 0);
+    assert_eq!(unpinned.connections(), 0);
+    assert!(untrusted.requests().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,24 @@ pub struct Token {
     pub expires: Option<Timestamp>,
 }
 
+impl Token {
+    /// Returns a digest of the name, the rights and the hash.
+    pub(super) fn rights_digest(&self) -> Digest {
+        let namespaces: Vec<String> = self.namespaces.iter().map(ToString::to_string).collect();
+        let identifier = self.identifier.as_ref().map(ToString::to_string);
+        let expires = self.expires.map(|expires| expires.to_string());
+        let rights = [
+            self.name.clone(),
+            self.role.to_string(),
+            self.read_only.to_string(),
+            format!("{identifier:?}"),
+            format!("{expires:?}"),
+        ];
+        let texts = rights.iter().chain(&namespaces).map(String::as_bytes);
+        Digest::of_parts(std::iter::once(self.hash.as_bytes().as_slice()).chain(texts))
+    }
+}
+
 /// The beginning of every secret, so that people and secret scanners recognise one that leaked.
 const PREFIX: &str = "cfgsync_";
 /// The word of the tokens file for a token that is for reading only.

@@ -135,6 +135,15 @@ impl Tokens {
         self.digest
     }
 
+    /// Returns a digest of the names, rights and hashes of all tokens. Files with the same tokens in another order, or with
+    /// other comments, have the same one. It does not help to guess a token: each hash is of 32 random bytes.
+    pub fn rights_digest(&self) -> Digest {
+        let tokens = self.by_hash.values().flatten();
+        let mut digests: Vec<Digest> = tokens.map(|entry| entry.token.rights_digest()).collect();
+        digests.sort_unstable_by_key(|digest| *digest.as_bytes());
+        Digest::of_parts(digests.iter().map(|digest| digest.as_bytes().as_slice()))
+    }
+
     /// Returns the token with this hash, even if it has expired.
     pub fn find(&self, hash: &Digest) -> Option<&Token> {
         self.entry(hash).map(|entry| &entry.token)
@@ -285,6 +294,25 @@ mod tests {
 
     fn parse(text: &str) -> Result<Tokens, String> {
         Tokens::parse(text, "tokens").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rights_digest_does_not_depend_on_the_order_and_on_comments() {
+        let other = format!("web node sha256:{}", Digest::of(b"b"));
+        let digest = |lines: [&str; 2]| parse(&lines.join("\n")).unwrap().rights_digest();
+        let ops = format!("ops operator {HASH}");
+        let both = digest([&ops, &other]);
+        assert_eq!(both, digest([&format!("{other} # a comment"), &ops]));
+        for changed in [
+            format!("ops viewer {HASH}"),
+            format!("op operator {HASH}"),
+            format!("ops operator {HASH} read-only"),
+            format!("ops operator {HASH} namespace=a"),
+            format!("ops operator {HASH} expires=2026-12-31T23:59:59Z"),
+            format!("ops operator sha256:{}", Digest::of(b"c")),
+        ] {
+            assert_ne!(both, digest([&changed, &other]), "{changed}");
+        }
     }
 
     #[test]

@@ -1,53 +1,48 @@
-//! Typed calls of the server's routes. A client with several servers uses the first one that it can reach.
+//! Typed calls of the server's routes. A client with several servers uses the first one that it can reach and that can
+//! serve the request.
 
 pub(crate) mod cause;
 mod body;
 mod response;
 mod error;
+mod connection;
+mod servers;
 mod transport;
 mod tokens;
 mod json;
+mod operator;
 mod phases;
 mod runs;
 mod values;
 mod events;
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    path::Path,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{Method, header::HeaderValue};
-use hyper_util::{client::legacy, rt::TokioExecutor};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    KeyError, ServerUrl, UnreachableCause,
-    connect::{Connector, NameLookup, connector},
-    node_key,
-    sanitize::sanitize,
-    tls::{self, Trust},
+    KeyError, ServerUrl, UnreachableCause, connect::ConnectionPath, node_key, sanitize::sanitize,
+    tls::Trust,
 };
 use cfgsync_model::{
-    ArtifactFile, ArtifactSet, Digest, EventId, GenerationNumber, Identifier, JoinerId,
-    NodeRegistration, Revision,
+    Digest, EventId, GenerationNumber, Identifier, JoinerId, NodeRegistration, Revision,
 };
 use cfgsync_wire::{
     ClusterBody, GenerationBody, GenerationEntry, LeaseBody, NodeBody, NodeEntry, PayloadLimits,
-    ReceivedPayload, RecordBody, ReloadBody, ReloadPart, ReloadResult, RolloutBody, ServersBody,
+    ReceivedPayload, RecordBody, ServersBody,
 };
 pub use error::{CallError, InvalidSecret, TrustError};
 pub use events::{EventStream, WatchOptions, Watched};
 pub use phases::{PhaseNodes, PhaseQuestion};
 pub use response::{Response, ResponseMeta};
+use servers::Servers;
 use transport::{RawResponse, RequestOptions};
 
 /// Largest body of a response that carries no data, in bytes.
@@ -59,7 +54,14 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of one cluster's servers.
 ///
-/// Cloning is cheap. Clones share connections and the choice of the current server.
+/// With several servers, a request tries one after the other until one serves it: it goes on after a server that cannot be
+/// reached, or that says that it can serve nothing at the moment. Such a server is tried after the others for a few seconds,
+/// and for up to a minute if it fails again and again. A name with several addresses counts as several servers.
+///
+/// A server that has proven a pin or a certificate of given authorities may name further servers, which must prove the same.
+/// They are tried after the given ones.
+///
+/// Cloning is cheap. Clones share connections, and what is known about the servers.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,10 +75,8 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Client {
-    servers: Arc<[ServerConnection]>,
+    servers: Arc<Servers>,
     limits: PayloadLimits,
-    /// Index of the server that responded last, modulo the number of servers.
-    current: Arc<AtomicUsize>,
     /// The newest position that a server has shown.
     seen: Arc<Mutex<Option<EventId>>>,
     /// Overrides the tokens of join URLs. Marked sensitive, so that `Debug` does not show it.
@@ -87,22 +87,6 @@ pub struct Client {
     joiner: Option<JoinerId>,
     /// The servers that receive the node's key. No other server does.
     node_key_servers: Vec<ServerUrl>,
-}
-
-/// A server with its own connection pool, because each server may be trusted in another way.
-#[derive(Debug)]
-struct ServerConnection {
-    url: ServerUrl,
-    http: legacy::Client<Connector, Full<Bytes>>,
-    /// The look-up of its name.
-    lookup: NameLookup,
-    /// The token of the join URL, marked sensitive.
-    authorization: Option<HeaderValue>,
-    /// The file of the certificate authorities, if one was given.
-    authorities: Option<PathBuf>,
-    /// The identity that the server proves over TLS: one of these pins, or this name if there are no pins. Empty for
-    /// plain HTTP.
-    identities: Vec<String>,
 }
 
 impl Client {
@@ -129,20 +113,23 @@ impl Client {
     ) -> Result<Self, TrustError> {
         let servers = servers.into();
         assert!(!servers.is_empty(), "a client needs a server");
-        let servers: Result<Arc<[ServerConnection]>, TrustError> = servers
-            .into_iter()
-            .map(|url| ServerConnection::new(url, trust))
-            .collect();
         Ok(Self {
-            servers: servers?,
+            servers: Arc::new(Servers::new(servers, trust)?),
             limits: PayloadLimits::default(),
-            current: Arc::default(),
             seen: Arc::default(),
             authorization: None,
             node_key: None,
             joiner: None,
             node_key_servers: vec![],
         })
+    }
+
+    /// Tries the servers in an order that depends on `identity`, and not in the order in which they were given. The nodes of
+    /// a cluster are then spread over its servers, although all of them have the same list.
+    #[must_use]
+    pub fn spread_by(mut self, identity: &str) -> Self {
+        self.servers = Arc::new(self.servers.spread_by(identity));
+        self
     }
 
     /// Sends `token` to every server, in place of the tokens of join URLs.
@@ -185,9 +172,9 @@ impl Client {
         Ok(self)
     }
 
-    /// Returns all servers, in their order.
+    /// Returns the given servers, in their order.
     pub fn servers(&self) -> impl Iterator<Item = &ServerUrl> {
-        self.servers.iter().map(|server| &server.url)
+        self.servers.given().map(|server| &server.url)
     }
 
     /// Accepts payloads within `limits` only.
@@ -198,14 +185,13 @@ impl Client {
     }
 
     /// Returns the server that receives the next request.
-    pub fn server(&self) -> &ServerUrl {
-        &self.current_server().url
+    pub fn server(&self) -> ServerUrl {
+        self.servers.first().url.clone()
     }
 
     /// Returns the servers whose requests others on the network can read.
     pub fn unencrypted_servers(&self) -> impl Iterator<Item = &ServerUrl> {
-        let all = self.servers.iter().map(|server| &server.url);
-        all.filter(|url| url.is_unencrypted_remote())
+        self.servers().filter(|url| url.is_unencrypted_remote())
     }
 
     /// Returns whether the node's own key is sent to `server`.
@@ -213,29 +199,52 @@ impl Client {
         self.node_key_servers.contains(server)
     }
 
-    /// Returns the pins and names that the servers prove over TLS. Servers over plain HTTP add none.
+    /// Returns whether the node's own key is sent to any server.
+    pub(crate) fn has_node_key(&self) -> bool {
+        self.node_key.is_some()
+    }
+
+    /// Returns the server that has named `server`. `None` if the operator has given it.
+    pub(crate) fn named_by(&self, server: &ServerUrl) -> Option<ServerUrl> {
+        let named_by = self.servers.find(server)?.named_by.clone();
+        named_by.map(|named_by| named_by.server)
+    }
+
+    /// Uses a server no longer that another one has named.
+    pub(crate) fn forget(&self, server: &ServerUrl) {
+        self.servers.forget(server);
+    }
+
+    /// Returns the pins and names that the given servers prove over TLS. Servers over plain HTTP add none, and neither do
+    /// servers that others have named.
     pub(crate) fn server_identities(&self) -> impl Iterator<Item = &str> {
-        let all = self.servers.iter().flat_map(|server| &server.identities);
+        let all = self.servers.given();
+        let all = all.flat_map(|server| &server.identities);
         all.map(String::as_str)
     }
 
-    /// Returns whether the name of the current server is being looked up.
+    /// Returns whether the name of the next server is being looked up.
     pub(crate) fn is_looking_up(&self) -> bool {
-        self.current_server().lookup.is_running()
+        self.servers.first().lookup.is_running()
     }
 
     /// Returns whether there is more than one server.
     pub(crate) fn has_other_servers(&self) -> bool {
-        self.servers.len() > 1
+        self.servers.has_several()
     }
 
-    /// Makes the next server the current one.
-    pub(crate) fn switch_server(&self) {
-        self.current.fetch_add(1, Ordering::Relaxed);
+    /// Notes that the server of a response does not work as it should, so that the others are tried before it.
+    pub(crate) fn avoid(&self, server: &ServerUrl, path: Option<ConnectionPath>) {
+        if let Some(server) = self.servers.find(server) {
+            server.fail(path.map(ConnectionPath::remote_address), Duration::ZERO);
+        }
     }
 
-    fn current_server(&self) -> &ServerConnection {
-        &self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()]
+    /// Notes that the server of a response can serve nothing for this time.
+    pub(crate) fn pause(&self, meta: &ResponseMeta, time: Duration) {
+        if let Some(server) = self.servers.find(&meta.server) {
+            server.pause(meta.path.map(ConnectionPath::remote_address), time);
+        }
     }
 
     /// Registers a node. Registering the same facts again changes nothing.
@@ -305,37 +314,11 @@ impl Client {
         let leave = self.send_empty(Method::POST, "/v1/leave", options);
         timeout(LEAVE_TIMEOUT, leave).await.unwrap_or_else(|_| {
             Err(CallError::Unreachable {
-                server: self.server().clone(),
+                server: self.server(),
                 problem: "no response within two seconds".to_owned(),
                 cause: UnreachableCause::Response,
             })
         })
-    }
-
-    /// Overrides a node's own files with `files`, until [`Client::remove_override`]. Shared files still follow. The
-    /// node need not be registered. After the seal, the server responds when the generation with these files is
-    /// sealed.
-    ///
-    /// ```no_run
-    /// # async fn example(client: cfgsync_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use cfgsync_model::{ArtifactFile, ArtifactSet};
-    ///
-    /// let config = ArtifactFile::new("config.yaml".parse()?, "replicas: 5\n");
-    /// let files = ArtifactSet::new(vec![config])?;
-    /// client.replace_artifacts(&"node-1".parse()?, &files).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn replace_artifacts(
-        &self,
-        id: &Identifier,
-        files: &ArtifactSet,
-    ) -> Result<Response<()>, CallError> {
-        let files: Vec<serde_json::Value> = files.files().iter().map(file_json).collect();
-        let body = json!({ "identifier": id, "files": files });
-        let options = RequestOptions::with_body(body);
-        self.send_empty(Method::POST, "/node/replace", options)
-            .await
     }
 
     /// Returns the state of the whole cluster.
@@ -392,60 +375,6 @@ impl Client {
         self.parse_payload(raw)
     }
 
-    /// Removes a node from the cluster.
-    pub async fn remove(&self, id: &Identifier) -> Result<Response<()>, CallError> {
-        let route = format!("/v1/nodes/{id}");
-        self.send_empty(Method::DELETE, &route, RequestOptions::default())
-            .await
-    }
-
-    /// Ends an override of [`Client::replace_artifacts`].
-    pub async fn remove_override(&self, id: &Identifier) -> Result<Response<()>, CallError> {
-        let route = format!("/v1/nodes/{id}/override");
-        self.send_empty(Method::DELETE, &route, RequestOptions::default())
-            .await
-    }
-
-    /// Removes the key that owns a node's identifier. The next node that registers with the identifier owns it.
-    pub async fn release(&self, id: &Identifier) -> Result<Response<()>, CallError> {
-        let route = format!("/v1/nodes/{id}/key");
-        self.send_empty(Method::DELETE, &route, RequestOptions::default())
-            .await
-    }
-
-    /// Lets a node that follows changes try the generation again that it has refused.
-    pub async fn retry(&self, id: &Identifier) -> Result<Response<()>, CallError> {
-        let route = format!("/v1/nodes/{id}/retry");
-        self.send_empty(Method::POST, &route, RequestOptions::default())
-            .await
-    }
-
-    /// Removes a node, and refuses its registrations until [`Client::unban`].
-    pub async fn ban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
-        let route = format!("/v1/nodes/{id}/ban");
-        self.send_empty(Method::POST, &route, RequestOptions::default())
-            .await
-    }
-
-    /// Lets a banned node register again.
-    pub async fn unban(&self, id: &Identifier) -> Result<Response<()>, CallError> {
-        let route = format!("/v1/nodes/{id}/ban");
-        self.send_empty(Method::DELETE, &route, RequestOptions::default())
-            .await
-    }
-
-    /// Declares the cluster failed. Every waiting node gets `reason`, until [`Client::reset`].
-    pub async fn fail(&self, reason: &str) -> Result<Response<()>, CallError> {
-        let options = RequestOptions::with_body(json!({ "reason": reason }));
-        self.send_empty(Method::POST, "/v1/fail", options).await
-    }
-
-    /// Clears a failure of [`Client::fail`] or of a deadline.
-    pub async fn reset(&self) -> Result<Response<()>, CallError> {
-        self.send_empty(Method::POST, "/v1/reset", RequestOptions::default())
-            .await
-    }
-
     /// Renews the lease of a node, which this client acts as.
     pub async fn renew(&self, id: &Identifier) -> Result<Response<LeaseBody>, CallError> {
         let options = RequestOptions::default();
@@ -456,43 +385,6 @@ impl Client {
     /// Returns the servers of the cluster and their database.
     pub async fn cluster_servers(&self) -> Result<Response<ServersBody>, CallError> {
         self.get("/v1/servers").await
-    }
-
-    /// Returns the state of the roll-out.
-    pub async fn rollout(&self) -> Result<Response<RolloutBody>, CallError> {
-        self.get("/v1/rollout").await
-    }
-
-    /// Hands the generation that is rolled out to no further node.
-    pub async fn stop_rollout(&self) -> Result<Response<()>, CallError> {
-        self.send_empty(Method::POST, "/v1/rollout/stop", RequestOptions::default())
-            .await
-    }
-
-    /// Continues a roll-out that is stopped.
-    pub async fn resume_rollout(&self) -> Result<Response<()>, CallError> {
-        self.send_empty(
-            Method::POST,
-            "/v1/rollout/resume",
-            RequestOptions::default(),
-        )
-        .await
-    }
-
-    /// Evaluates the value `key` of `once` again, for the next generation. Returns when that generation is sealed, or
-    /// after a minute.
-    pub async fn redraw(&self, key: &str) -> Result<Response<()>, CallError> {
-        let options = RequestOptions::with_body(json!({ "key": key }));
-        self.send_empty(Method::POST, "/v1/redraw", options).await
-    }
-
-    /// Makes the server read its files again, all or `only` one part. Returns the result of each part.
-    pub async fn reload(
-        &self,
-        only: Option<ReloadPart>,
-    ) -> Result<Response<ReloadResult>, CallError> {
-        let options = RequestOptions::with_body(json!(ReloadBody { only }));
-        self.send_json(Method::POST, "/v1/reload", options).await
     }
 
     /// Checks that a server responds, within five seconds. [`Response::meta`] says which cluster it serves.
@@ -538,54 +430,6 @@ impl Client {
     }
 }
 
-impl ServerConnection {
-    fn new(url: ServerUrl, trust: &Trust) -> Result<Self, TrustError> {
-        let pins = [url.pins(), &trust.pins].concat();
-        let (tls, identities) = if url.is_tls() {
-            let identities = if pins.is_empty() {
-                vec![url.host().to_ascii_lowercase()]
-            } else {
-                pins.iter().map(ToString::to_string).collect()
-            };
-            (tls::config(trust, &pins)?, identities)
-        } else if *trust == Trust::default() {
-            (tls::unused_config(), vec![])
-        } else {
-            return Err(TrustError::Plain(url));
-        };
-        let lookup = NameLookup::default();
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(1)
-            .build(connector(tls, lookup.clone()));
-        let authorization = url.token().map(bearer).transpose();
-        let authorization = authorization.map_err(|error| TrustError::Token(url.clone(), error))?;
-        Ok(Self {
-            url,
-            http,
-            lookup,
-            authorization,
-            authorities: trust.authorities.clone(),
-            identities,
-        })
-    }
-}
-
-/// Returns a file as `/node/replace` expects it. Content that is not UTF-8 is sent as base64.
-fn file_json(file: &ArtifactFile) -> serde_json::Value {
-    let bytes = file.content.to_bytes();
-    let mut json = json!({ "path": file.path, "mode": file.mode });
-    if let Ok(text) = std::str::from_utf8(&bytes) {
-        json["content"] = text.into();
-    } else {
-        json["content"] = data_encoding::BASE64.encode(&bytes).into();
-        json["encoding"] = "base64".into();
-    }
-    if file.secret {
-        json["secret"] = true.into();
-    }
-    json
-}
-
 fn bearer(token: &SecretString) -> Result<HeaderValue, InvalidSecret> {
     let value = SecretString::from(format!("Bearer {}", token.expose_secret()));
     sensitive(&value)
@@ -596,24 +440,4 @@ fn sensitive(secret: &SecretString) -> Result<HeaderValue, InvalidSecret> {
     let mut value = value.map_err(|_| InvalidSecret)?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replaced_files_are_read_back_by_the_wire_format() {
-        let text = ArtifactFile::new("/a.txt".parse().unwrap(), "text\n");
-        let binary = ArtifactFile::new("b.bin".parse().unwrap(), vec![0xff, 0x00]).into_secret();
-        let files = [text, binary];
-        let body = json!({
-            "identifier": "node-1",
-            "files": files.iter().map(file_json).collect::<Vec<_>>(),
-        });
-        let (identifier, read) =
-            cfgsync_wire::read_replacement(body.to_string().as_bytes()).unwrap();
-        assert_eq!(identifier.as_str(), "node-1");
-        assert_eq!(read.files(), files);
-    }
 }

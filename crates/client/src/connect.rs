@@ -17,16 +17,26 @@ use rustls::ClientConfig;
 use tokio::{sync::watch, time::timeout};
 use tower_service::Service;
 
-use crate::{early_response::EarlyResponse, server::is_localhost, tls};
+use crate::{addresses::Addresses, early_response::EarlyResponse, server::is_localhost, tls};
 
-/// Longest time to establish a TCP connection.
+/// Longest time to establish a TCP connection. The addresses of a name share it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same if there are other servers. It allows for the loss of one packet.
+const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
 /// Longest time for the TCP and the TLS handshake together, after the name look-up.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same if there are other servers.
+const READY_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(5);
 /// Longest time that one attempt to connect waits for a name look-up. The look-up itself may take longer.
 const LOOKUP_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How often an idle connection is probed, so that a node notices a vanished server while it waits.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long a connection may be idle until it is probed, so that a node notices a vanished server while it waits.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
+/// The time from one probe to the next.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How many probes in a row may remain without an acknowledgement.
+const KEEPALIVE_PROBES: u32 = 3;
+/// How long sent bytes may remain without an acknowledgement. With the probes, a vanished server is noticed within this time.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(6);
 /// How many of the addresses that were tried a message lists.
 const LISTED_ADDRESSES_MAX: usize = 4;
 
@@ -34,18 +44,26 @@ const LISTED_ADDRESSES_MAX: usize = 4;
 pub(crate) type Connector = Bounded<HttpsConnector<HttpConnector<Resolver>>>;
 
 /// Returns a connector over TCP to one server, whose name `lookup` resolves. URLs that begin with `https` use TLS with
-/// the configuration `tls`.
-pub(crate) fn connector(tls: ClientConfig, lookup: NameLookup) -> Connector {
+/// the configuration `tls`. If there are other servers, it gives up sooner.
+pub(crate) fn connector(tls: ClientConfig, lookup: NameLookup, has_others: bool) -> Connector {
+    let (connect_timeout, ready_timeout) = if has_others {
+        (CONNECT_TIMEOUT_OF_SEVERAL, READY_TIMEOUT_OF_SEVERAL)
+    } else {
+        (CONNECT_TIMEOUT, READY_TIMEOUT)
+    };
     let mut connector = HttpConnector::new_with_resolver(Resolver(lookup.clone()));
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_connect_timeout(Some(connect_timeout));
     connector.set_nodelay(true);
-    connector.set_keepalive(Some(KEEPALIVE_INTERVAL));
+    connector.set_keepalive(Some(KEEPALIVE_IDLE));
     connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
-    connector.set_keepalive_retries(Some(3));
+    connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
     connector.enforce_http(false);
     Bounded {
         inner: HttpsConnector::from((connector, tls)),
         lookup,
+        ready_timeout,
     }
 }
 
@@ -54,6 +72,7 @@ pub(crate) fn connector(tls: ClientConfig, lookup: NameLookup) -> Connector {
 pub(crate) struct Bounded<C> {
     inner: C,
     lookup: NameLookup,
+    ready_timeout: Duration,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -71,7 +90,11 @@ where
     }
 
     fn call(&mut self, server: Uri) -> Self::Future {
-        let Self { mut inner, lookup } = self.clone();
+        let Self {
+            mut inner,
+            lookup,
+            ready_timeout,
+        } = self.clone();
         Box::pin(async move {
             let host = server.host().unwrap_or_default();
             let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
@@ -84,9 +107,9 @@ where
                 tried = found.inspect_err(|_| lookup.forget())?;
             }
             let port = server.port_u16();
-            let connected = timeout(READY_TIMEOUT, inner.call(server)).await;
+            let connected = timeout(ready_timeout, inner.call(server)).await;
             let connected = connected.unwrap_or_else(|_| {
-                Err(format!("no connection within {}", duration::text(READY_TIMEOUT)).into())
+                Err(format!("no connection within {}", duration::text(ready_timeout)).into())
             });
             connected
                 .map(EarlyResponse::new)
@@ -111,6 +134,11 @@ impl ConnectionPath {
         }
     }
 
+    /// Returns the address of the server.
+    pub(crate) fn remote_address(self) -> IpAddr {
+        self.remote.ip().to_canonical()
+    }
+
     /// Returns the local address, at which other nodes reach this one.
     ///
     /// # Errors
@@ -127,7 +155,7 @@ impl ConnectionPath {
 }
 
 /// Adds the addresses that were tried to an error of TCP. An error of TLS stays as it is.
-fn with_addresses(error: Failure, tried: &[SocketAddr], port: Option<u16>) -> Failure {
+fn with_addresses(error: Failure, tried: &[IpAddr], port: Option<u16>) -> Failure {
     if tried.is_empty() || tls::failure(&*error).is_some() {
         return error;
     }
@@ -137,8 +165,8 @@ fn with_addresses(error: Failure, tried: &[SocketAddr], port: Option<u16>) -> Fa
     }
     let shown = tried.iter().take(LISTED_ADDRESSES_MAX);
     let shown = shown.map(|address| match port {
-        Some(port) => SocketAddr::new(address.ip(), port).to_string(),
-        None => address.ip().to_string(),
+        Some(port) => SocketAddr::new(*address, port).to_string(),
+        None => address.to_string(),
     });
     let mut list = shown.collect::<Vec<_>>().join(", ");
     if tried.len() > LISTED_ADDRESSES_MAX {
@@ -154,20 +182,28 @@ fn with_addresses(error: Failure, tried: &[SocketAddr], port: Option<u16>) -> Fa
 pub(crate) struct LookupError(String);
 
 /// The addresses of a name, or the reason why there are none.
-pub(crate) type LookupResult = Result<Vec<SocketAddr>, LookupError>;
+pub(crate) type LookupResult = Result<Vec<IpAddr>, LookupError>;
 
 /// The name look-up for one server.
 ///
 /// A look-up goes on when nobody waits for it any more, and its result is kept for the next connection. A slow name
 /// server can therefore not prevent a connection for ever.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct NameLookup(Arc<Mutex<Option<watch::Receiver<Option<LookupResult>>>>>);
+pub(crate) struct NameLookup(Arc<Mutex<LookupState>>);
+
+#[derive(Debug, Default)]
+struct LookupState {
+    /// The latest look-up, until its result was used.
+    latest: Option<watch::Receiver<Option<LookupResult>>>,
+    addresses: Addresses,
+}
 
 impl NameLookup {
     /// Returns whether a look-up has begun and not ended yet.
     pub(crate) fn is_running(&self) -> bool {
         let lookup = self.lock();
         lookup
+            .latest
             .as_ref()
             .is_some_and(|lookup| lookup.borrow().is_none())
     }
@@ -184,8 +220,8 @@ impl NameLookup {
         F: Future<Output = LookupResult> + Send + 'static,
     {
         let mut lookup = {
-            let mut slot = self.lock();
-            let running = slot.get_or_insert_with(|| {
+            let mut state = self.lock();
+            let running = state.latest.get_or_insert_with(|| {
                 let (sender, receiver) = watch::channel(None);
                 let lookup = begin();
                 tokio::spawn(async move { sender.send_replace(Some(lookup.await)) });
@@ -201,10 +237,15 @@ impl NameLookup {
 
     /// Drops the result of the latest look-up, so that the next connection begins a new one.
     pub(crate) fn forget(&self) {
-        *self.lock() = None;
+        self.lock().latest = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<watch::Receiver<Option<LookupResult>>>> {
+    /// Reads or notes the state of the addresses.
+    pub(crate) fn with_addresses<T>(&self, work: impl FnOnce(&mut Addresses) -> T) -> T {
+        work(&mut self.lock().addresses)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LookupState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,10 +254,10 @@ impl NameLookup {
 async fn look_up(host: String) -> LookupResult {
     if is_localhost(&host) {
         let addresses: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        return Ok(addresses.map(|ip| SocketAddr::new(ip, 0)).into());
+        return Ok(addresses.into());
     }
     match tokio::net::lookup_host((host.as_str(), 0)).await {
-        Ok(addresses) => Ok(addresses.collect()),
+        Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
         Err(error) => {
             let text = error.to_string();
             let reason = text.trim_start_matches("failed to lookup address information: ");
@@ -245,7 +286,11 @@ impl Service<Name> for Resolver {
             let found = lookup.addresses(name.as_str()).await;
             // The next connection may be made much later, when the addresses have changed.
             lookup.forget();
-            Ok(found.map_err(io::Error::other)?.into_iter())
+            let found: Vec<IpAddr> = found.map_err(io::Error::other)?;
+            let order = lookup.with_addresses(|addresses| addresses.draw_order(&found));
+            let order: Vec<SocketAddr> =
+                order.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            Ok(order.into_iter())
         })
     }
 }
@@ -259,13 +304,13 @@ mod tests {
     #[tokio::test]
     async fn localhost_needs_no_hosts_file() {
         let found = look_up("LOCALHOST".to_owned()).await.unwrap();
-        assert_eq!(found[0].ip(), IpAddr::from(Ipv4Addr::LOCALHOST));
+        assert_eq!(found[0], IpAddr::from(Ipv4Addr::LOCALHOST));
     }
 
     #[tokio::test(start_paused = true)]
     async fn slow_lookup_is_kept_for_the_next_connection() {
         let lookup = NameLookup::default();
-        let address: SocketAddr = "10.0.0.5:0".parse().unwrap();
+        let address: IpAddr = "10.0.0.5".parse().unwrap();
         let (name_server, asked) = oneshot::channel::<()>();
         let slow = move || async move {
             asked.await.unwrap();
@@ -300,7 +345,7 @@ mod tests {
             }
         }
         let lookup = NameLookup::default();
-        let address: SocketAddr = "10.0.0.5:0".parse().unwrap();
+        let address: IpAddr = "10.0.0.5".parse().unwrap();
         let slow = || async move {
             tokio::time::sleep(LOOKUP_WAIT_MAX * 3).await;
             Ok(vec![address])
@@ -308,6 +353,7 @@ mod tests {
         let mut connector = Bounded {
             inner: Slow,
             lookup: lookup.clone(),
+            ready_timeout: READY_TIMEOUT,
         };
         let server = Uri::from_static("http://boot.example:4400");
         let early = timeout(Duration::from_millis(1), lookup.join(slow)).await;
@@ -338,9 +384,7 @@ mod tests {
 
     #[test]
     fn refused_connection_names_the_addresses_that_were_tried() {
-        let tried: Vec<SocketAddr> = (1..=6)
-            .map(|n| SocketAddr::from(([10, 0, 0, n], 0)))
-            .collect();
+        let tried: Vec<IpAddr> = (1..=6).map(|n| IpAddr::from([10, 0, 0, n])).collect();
         for (count, expected) in [
             (0, "connection refused"),
             (1, "connection refused; tried 10.0.0.1:4400"),

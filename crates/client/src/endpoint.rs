@@ -102,7 +102,7 @@ impl Endpoint {
 
     async fn connect(&self) -> Result<TcpStream, String> {
         let addresses = if let Ok(ip) = self.host.parse::<IpAddr>() {
-            vec![SocketAddr::new(ip, 0)]
+            vec![ip]
         } else {
             let found = self.lookup.addresses(&self.host).await;
             self.lookup.forget();
@@ -110,7 +110,7 @@ impl Endpoint {
         };
         let mut problem = format!("{} has no address", self.host);
         for address in addresses {
-            let address = SocketAddr::new(address.ip(), self.port);
+            let address = SocketAddr::new(address, self.port);
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => problem = format!("cannot connect to {address}: {error}"),

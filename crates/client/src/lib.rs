@@ -25,6 +25,8 @@ mod failure;
 mod sanitize;
 mod server;
 mod tls;
+mod avoidance;
+mod addresses;
 mod early_response;
 mod connect;
 mod node_key;

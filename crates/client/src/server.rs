@@ -86,6 +86,14 @@ impl ServerUrl {
         !self.is_tls() && !is_local
     }
 
+    /// Returns whether both URLs lead to the same host, port and path, whatever their form and pins.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        let path = |url: &Self| url.route("/").path().to_owned();
+        self.host().eq_ignore_ascii_case(other.host())
+            && self.port() == other.port()
+            && path(self) == path(other)
+    }
+
     /// Returns the pins of a join URL: the server must have one of these keys. Empty for other URLs.
     pub fn pins(&self) -> &[Pin] {
         &self.0.pins

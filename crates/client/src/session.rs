@@ -214,7 +214,7 @@ impl Session {
 
     /// Returns the file with the node's own key, if a server has required it.
     pub fn key_file(&self) -> Option<PathBuf> {
-        if !self.client.sends_node_key_to(self.client.server()) {
+        if !self.client.has_node_key() {
             return None;
         }
         let cluster = self.key_cluster.as_deref();

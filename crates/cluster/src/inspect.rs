@@ -323,7 +323,12 @@ impl Coordinator {
         self.shared.metrics.nodes_failed.set(failed);
         let waiting = self.shared.held_requests.waiting_nodes();
         let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
-        self.shared.metrics.waiting_nodes.set(waiting);
+        let metrics = &self.shared.metrics;
+        metrics.waiting_nodes.set(waiting);
+        let (silent, turn) = (self.freshness().silent_for, self.shared.store.render_turn());
+        metrics.store_silent_seconds.set(silent.as_secs_f64());
+        let renders = turn.is_none_or(|turn| *turn.borrow());
+        metrics.render_turn.set(renders.into());
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let (keys, bytes) = (state.values.keys_count(), state.values.total_bytes());
         self.shared.metrics.values.set(gauge(keys));

@@ -1,6 +1,6 @@
 //! The server's metrics, in the OpenMetrics text format.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -38,6 +38,10 @@ pub struct Metrics {
     pub failed: Gauge,
     /// When the server started, in seconds since 1970.
     pub start_time: Gauge,
+    /// The time since the store last heard from its database, in seconds.
+    pub store_silent_seconds: Gauge<f64, AtomicU64>,
+    /// 1 while this server renders, 0 while another server of the cluster does.
+    pub render_turn: Gauge,
     /// 1 if the newest reload of the part succeeded, otherwise 0. Empty before the first reload.
     pub reload_success: Family<PartLabels, Gauge>,
     /// When the part was last reloaded with success, in seconds since 1970.
@@ -206,6 +210,8 @@ impl Default for Metrics {
             waiting_nodes: Gauge::default(),
             failed: Gauge::default(),
             start_time: Gauge::default(),
+            store_silent_seconds: Gauge::default(),
+            render_turn: Gauge::default(),
             reload_success: Family::default(),
             reload_success_time: Family::default(),
             expiries: ExpiryGauges::default(),
@@ -257,6 +263,11 @@ impl Metrics {
             "token_expiry_timestamp_seconds",
             "When a token expires, in seconds since 1970",
             self.expiries.tokens.clone(),
+        );
+        registry.register(
+            "store_silent_seconds",
+            "Time since the store last heard from its database, 0 without one",
+            self.store_silent_seconds.clone(),
         );
         registry.register(
             "connections_refused",
@@ -345,6 +356,11 @@ impl Metrics {
             "start_time_seconds",
             "When the server started, in seconds since 1970",
             &self.start_time,
+        );
+        gauge(
+            "render_turn",
+            "1 while this server renders, 0 while another server of the cluster does",
+            &self.render_turn,
         );
         gauge("watchers", "Open event streams", &self.watchers);
         gauge(

@@ -48,7 +48,7 @@ use cfgsync_model::{
 use cfgsync_spec::Late;
 use cfgsync_store::SealCondition;
 use cfgsync_support::duration;
-use crash_mark::CrashMark;
+use crash_mark::{CrashMark, CrashWatch};
 use evaluation::Evaluation;
 use expiry::Expiry;
 use follower::{Follower, log_registrations};
@@ -111,6 +111,7 @@ pub(crate) struct Reconciler {
     renderer: Renderer,
     turn: Turn,
     crash_mark: Arc<CrashMark>,
+    crash_watch: CrashWatch,
     sealer: Sealer,
     adopter: Adopter,
     expiry: Expiry,
@@ -147,7 +148,8 @@ impl Reconciler {
             attempt: Attempt::new(Instant::now()),
             renderer: Renderer::default(),
             turn: Turn::new(shared.store.render_turn()),
-            crash_mark: Arc::new(CrashMark::open(shared.store.crash_mark())),
+            crash_mark: Arc::new(CrashMark::new(shared.store.clone())),
+            crash_watch: CrashWatch::default(),
             sealer: Sealer::default(),
             adopter: Adopter::default(),
             expiry: Expiry::default(),
@@ -166,7 +168,6 @@ impl Reconciler {
     }
 
     /// After a restart, accepts the served generation if a new render could give other results, as a program's does.
-    /// Delays a render during which the server before ended, or pauses it.
     fn resume(&mut self) {
         self.shared
             .leases
@@ -175,9 +176,26 @@ impl Reconciler {
             self.accept_served();
         }
         self.resume_rollout();
+    }
+
+    /// Delays a render during which a server has ended, or pauses it after several. That server is the one before this
+    /// one, or another one that shares the store.
+    fn note_crashes(&mut self) {
         let key = self.render_key();
-        let crashes = self.crash_mark.crashes_of(key);
-        if let Some(result) = RenderResult::after_crash(crashes, &self.shared.clock) {
+        let is_sealed = matches!(self.renderer.result(key), Some(RenderResult::Sealed));
+        if is_sealed || self.is_working() {
+            return;
+        }
+        let (store, state) = (&*self.shared.store, &self.follower.state);
+        let crashes = self
+            .crash_watch
+            .new_crashes(store, key, state, &self.pipeline);
+        let result =
+            crashes.and_then(|crashes| RenderResult::after_crash(crashes, &self.shared.clock));
+        if let Some(result) = result {
+            if result.is_failed() {
+                self.publisher.release();
+            }
             self.renderer.set_result(key, result);
         }
     }
@@ -201,6 +219,7 @@ impl Reconciler {
         tokio::pin!(shutdown);
         loop {
             let registered = self.follow();
+            self.note_crashes();
             let evaluation = self.evaluate();
             log_registrations(&registered, &evaluation.progress);
             self.warn_unsatisfied_spec(&evaluation.progress);

@@ -54,6 +54,12 @@ impl Coordinator {
         state.revision >= revision && served >= sealed
     }
 
+    /// Returns the URLs under which nodes reach the running servers that share the store. Empty if no other server does.
+    pub fn advertised_urls(&self) -> Vec<String> {
+        let servers = self.shared.store.servers().into_iter();
+        servers.flat_map(|server| server.description.urls).collect()
+    }
+
     /// Describes the servers that share the store, and its database.
     pub async fn servers(&self) -> ServersBody {
         let store = &self.shared.store;
@@ -88,6 +94,7 @@ fn server(status: ServerStatus) -> ServerEntry {
         description,
         version,
         applied,
+        behind_for,
         is_rendering,
         is_this,
     } = status;
@@ -97,6 +104,7 @@ fn server(status: ServerStatus) -> ServerEntry {
         version,
         since: description.since,
         applied: applied.0,
+        behind_seconds: behind_for.as_secs(),
         renders: is_rendering,
         answers: is_this,
         digests: description.digests,

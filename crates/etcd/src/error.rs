@@ -72,6 +72,14 @@ impl EtcdError {
         Self::new(kind, format!("{member}: {text}"))
     }
 
+    /// Whether etcd may answer otherwise once its members have started and have elected a leader.
+    pub(crate) fn may_be_starting(&self) -> bool {
+        matches!(
+            self.kind,
+            EtcdErrorKind::Unreachable | EtcdErrorKind::Ambiguous
+        )
+    }
+
     /// Whether the same call may succeed later, with this member or another one.
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -11,7 +11,7 @@ use crate::{
     api::{Event, WatchCreateRequest, WatchResponse, event::EventType},
     keys::{Key, LogKey},
     load::{self, read_entry, read_parts},
-    presence, records,
+    own_mark, presence, records,
     session::Session,
     shared::Shared,
     view::{Decision, LogRecord, View},
@@ -240,10 +240,22 @@ impl Follower {
             },
             Key::Server(id) if is_put => {
                 let record = serde_json::from_slice(&value).unwrap_or_default();
-                self.shared.view().servers.insert(id, record);
+                self.shared.view().note_server(id, record, Instant::now());
             }
             Key::Server(id) => {
                 self.shared.view().servers.remove(&id);
+            }
+            Key::Rendering(id) => {
+                let mark = if is_put {
+                    own_mark::read(id, &value)
+                } else {
+                    None
+                };
+                let marks = &mut self.shared.view().render_marks;
+                match mark {
+                    Some(mark) => drop(marks.insert(id, mark)),
+                    None => drop(marks.remove(&id)),
+                }
             }
             Key::Presence(id, _) if is_put && id != self.shared.id => {
                 if let Some(presence) = presence::read(&value) {
@@ -273,7 +285,8 @@ impl Follower {
         let mut decisions = Decisions::new();
         let read = self.read_records(session, records, &mut decisions).await;
         {
-            let view = self.shared.view();
+            let mut view = self.shared.view();
+            view.note_progress(Instant::now());
             self.shared.publish(&view);
         }
         for (key, decision) in decisions {
@@ -346,8 +359,9 @@ impl Follower {
             let etcd_revision = listed.etcd_revision;
             {
                 let mut view = self.shared.view();
-                view.servers = listed.servers;
+                view.set_servers(listed.servers, Instant::now());
                 view.turn = listed.turn;
+                view.render_marks = listed.render_marks;
             }
             self.shared.publish_turn();
             self.read_log(session, listed.log).await?;

@@ -12,15 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     EtcdError, EtcdErrorKind,
-    api::{
-        Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op,
-    },
+    api::{Compare, PutRequest, RangeRequest, TxnRequest},
     keys::{Key, LogKey},
     parts,
     records::{self, SnapshotRecord},
     session::Session,
     shared::Shared,
-    transaction::{exists, is_at_revision, put_op},
+    transaction::{delete_op, exists, is_at_revision, put_op},
     writer::write_parts,
 };
 use cfgsync_model::Digest;
@@ -35,8 +33,6 @@ const PAGE_KEYS: i64 = 1000;
 /// Looks through the data until `stop`.
 pub(crate) struct Housekeeper {
     shared: Arc<Shared>,
-    /// The size of the newest snapshot, in bytes.
-    snapshot_bytes: usize,
     /// The parts that nothing refers to, and since when.
     unreferenced: HashMap<Digest, Instant>,
 }
@@ -45,7 +41,6 @@ impl Housekeeper {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            snapshot_bytes: 0,
             unreferenced: HashMap::new(),
         }
     }
@@ -82,12 +77,13 @@ impl Housekeeper {
 
     fn is_snapshot_due(&self) -> bool {
         let (view, limits) = (self.shared.view(), &self.shared.config.housekeeping);
-        let due_bytes = limits.snapshot_after_bytes.max(2 * self.snapshot_bytes);
-        view.log_bytes() > due_bytes || view.log.len() > limits.snapshot_after_entries
+        let snapshot = view.snapshot.as_ref();
+        let snapshot_bytes = snapshot.map_or(0, |(snapshot, _)| snapshot.bytes_min());
+        limits.is_snapshot_due(snapshot_bytes, view.log_bytes(), view.log.len())
     }
 
     /// Writes a snapshot of the view. Another server's snapshot that comes meanwhile stays.
-    async fn take_snapshot(&mut self, session: &Session) -> Result<(), EtcdError> {
+    async fn take_snapshot(&self, session: &Session) -> Result<(), EtcdError> {
         let (state, etcd_revision, instance, before, generations) = {
             let view = self.shared.view();
             let generations = view.generation_parts.iter();
@@ -145,11 +141,10 @@ impl Housekeeper {
         };
         let written = session.txn(request).await?;
         if written.succeeded {
-            self.snapshot_bytes = parts.iter().map(|(_, part)| part.len()).sum();
+            let bytes: usize = parts.iter().map(|(_, part)| part.len()).sum();
             tracing::debug!(
                 event = "etcd_snapshot",
-                "wrote a snapshot of {} bytes at revision {etcd_revision} of etcd",
-                self.snapshot_bytes
+                "wrote a snapshot of {bytes} bytes at revision {etcd_revision} of etcd"
             );
         }
         Ok(())
@@ -243,14 +238,7 @@ impl Housekeeper {
         compare: Vec<Compare>,
     ) -> Result<(), EtcdError> {
         for some in keys.chunks(DELETIONS_MAX) {
-            let deletions = some.iter().map(|key| RequestOp {
-                request: Some(request_op::Request::RequestDeleteRange(
-                    DeleteRangeRequest {
-                        key: self.shared.keys.full(key),
-                        range_end: vec![],
-                    },
-                )),
-            });
+            let deletions = some.iter().map(|key| delete_op(self.shared.keys.full(key)));
             let request = TxnRequest {
                 compare: compare.clone(),
                 success: deletions.collect(),

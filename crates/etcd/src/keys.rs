@@ -21,6 +21,8 @@ pub(crate) enum Key {
     Server(ServerId),
     /// The server whose turn it is to render.
     Turn,
+    /// The render that a server has begun and not ended.
+    Rendering(ServerId),
     /// A part of a server's message about its nodes. Parts are numbered from 0.
     Presence(ServerId, usize),
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Key {
             Self::Snapshot => f.write_str("snapshot"),
             Self::Server(id) => write!(f, "servers/{id}"),
             Self::Turn => f.write_str("turn"),
+            Self::Rendering(id) => write!(f, "rendering/{id}"),
             Self::Presence(id, part) => write!(f, "presence/{id}/{part}"),
         }
     }
@@ -89,6 +92,7 @@ impl Key {
                 let (id, part) = rest.split_once('/')?;
                 Self::Presence(ServerId::parse(id)?, part.parse().ok()?)
             }
+            Some(("rendering", id)) => Self::Rendering(ServerId::parse(id)?),
             Some(("servers", id)) => Self::Server(ServerId::parse(id)?),
             Some(("parts", digest)) => Self::Part(digest.parse().ok()?),
             Some(_) => return None,
@@ -164,6 +168,7 @@ mod tests {
             Key::Snapshot,
             Key::Server(ServerId(7)),
             Key::Turn,
+            Key::Rendering(ServerId(7)),
             Key::Presence(ServerId(7), 12),
         ] {
             assert_eq!(Key::parse(&key.to_string()), Some(key));

@@ -6,19 +6,21 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::{
     EtcdConfig, EtcdError, EtcdErrorKind,
     api::{KeyValue, PutRequest, RangeRequest, TxnRequest},
     keys::{Key, Keys, ServerId},
     log_value::LogValue,
+    own_mark,
     records::{self, FORMAT, MetaRecord, ServerRecord, SnapshotRecord, malformed},
     session::Session,
     transaction::{is_absent, put_op},
     view::{LogRecord, View},
 };
 use cfgsync_model::{Digest, GenerationNumber, Instance};
-use cfgsync_store::shared_log;
+use cfgsync_store::{RenderMark, shared_log};
 
 /// The number of keys in one page. Each has at most 1.5 MiB.
 const PAGE_KEYS: i64 = 32;
@@ -58,6 +60,7 @@ pub(crate) struct Listed {
     pub(crate) log: Vec<LogRecord>,
     pub(crate) servers: BTreeMap<ServerId, ServerRecord>,
     pub(crate) turn: Option<ServerId>,
+    pub(crate) render_marks: BTreeMap<ServerId, RenderMark>,
 }
 
 async fn load_once(
@@ -95,8 +98,9 @@ async fn load_once(
     let mut view = View::new(meta, state, applied);
     view.snapshot = snapshot;
     view.references = listed.references;
-    view.servers = listed.servers;
+    view.set_servers(listed.servers, Instant::now());
     view.turn = listed.turn;
+    view.render_marks = listed.render_marks;
     view.generation_parts = generation_parts;
     for record in &listed.log {
         if view.has_read(record.etcd_revision) {
@@ -205,6 +209,7 @@ pub(crate) async fn list(session: &Session, keys: &Keys) -> Result<Listed, EtcdE
         log: vec![],
         servers: BTreeMap::new(),
         turn: None,
+        render_marks: BTreeMap::new(),
     };
     for (first, end) in keys.all_but_parts() {
         let mut from = first;
@@ -256,6 +261,10 @@ impl Listed {
                 // It only informs, so a record that is not valid is shown without its fields.
                 let record = serde_json::from_slice(&value).unwrap_or_default();
                 self.servers.insert(id, record);
+            }
+            Some(Key::Rendering(id)) => {
+                let mark = own_mark::read(id, &value);
+                self.render_marks.extend(mark.map(|mark| (id, mark)));
             }
             Some(Key::Turn) => self.turn = server_of(&value),
             Some(Key::Part(_) | Key::Presence(..)) | None => {}

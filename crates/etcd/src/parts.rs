@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cfgsync_model::Digest;
 
 /// The largest part, in bytes. etcd refuses requests above 1.5 MiB.
-const PART_MAX_BYTES: usize = 1 << 20;
+pub(crate) const PART_MAX_BYTES: usize = 1 << 20;
 
 /// The largest number of parts of a generation or a snapshot: a transaction compares all of them, and etcd refuses more
 /// than 128 comparisons.

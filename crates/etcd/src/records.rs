@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EtcdError, EtcdErrorKind};
+use crate::{EtcdError, EtcdErrorKind, parts::PART_MAX_BYTES};
 use cfgsync_model::{Digest, Instance};
 
 /// The format of the records and of the log. A server refuses data of another format.
@@ -42,6 +42,14 @@ pub(crate) struct SnapshotRecord {
     pub(crate) generations: BTreeMap<u64, Vec<Digest>>,
 }
 
+impl SnapshotRecord {
+    /// Returns the size of the snapshot without its last, shorter parts, in bytes.
+    pub(crate) fn bytes_min(&self) -> usize {
+        let full = |parts: &[Digest]| parts.len().saturating_sub(1);
+        (full(&self.parts) + full(&self.events)) * PART_MAX_BYTES
+    }
+}
+
 /// A running server. A newer program may add fields, so unknown ones are ignored: nothing is decided by this record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -60,6 +68,16 @@ pub(crate) struct ServerRecord {
     pub(crate) applied: u64,
 }
 
+/// The render that a server has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MarkRecord {
+    /// The text that names its inputs.
+    pub(crate) render: String,
+    /// The number of servers that have begun it and not ended it.
+    pub(crate) starts: u32,
+}
+
 /// Decodes the record at `key`.
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, EtcdError> {
     serde_json::from_slice(bytes).map_err(|error| malformed(key, &error))
@@ -74,4 +92,23 @@ pub(crate) fn encode(record: &impl Serialize) -> Vec<u8> {
 pub(crate) fn malformed(key: &str, reason: &dyn std::fmt::Display) -> EtcdError {
     let reason = format!("the record {key} in etcd is not valid: {reason}");
     EtcdError::new(EtcdErrorKind::Malformed, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_snapshot_is_that_of_its_full_parts() {
+        let part = Digest::of(b"part");
+        let snapshot = |parts: usize, events: usize| SnapshotRecord {
+            etcd_revision: 7,
+            parts: vec![part; parts],
+            events: vec![part; events],
+            generations: BTreeMap::new(),
+        };
+        assert_eq!(snapshot(0, 0).bytes_min(), 0);
+        assert_eq!(snapshot(1, 1).bytes_min(), 0);
+        assert_eq!(snapshot(3, 2).bytes_min(), 3 * PART_MAX_BYTES);
+    }
 }

@@ -20,10 +20,10 @@ use crate::{
 use cfgsync_store::ServerDescription;
 
 /// The time after which the record of a dead server ends, and another server may take its turn, in seconds.
-const LEASE_SECONDS: i64 = 10;
+const LEASE_SECONDS: i64 = 5;
 
 /// The interval at which the lease is renewed, and the record written if it has changed.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// The wait before a lost lease is replaced.
 const RETRY_WAIT: Duration = Duration::from_millis(500);

@@ -34,6 +34,9 @@ pub struct EtcdConfig {
     pub housekeeping: Housekeeping,
 }
 
+/// The size of a short entry of the log in etcd, with its key and its revision, in bytes.
+const ENTRY_BYTES: usize = 256;
+
 /// When the data in etcd are made smaller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Housekeeping {
@@ -42,7 +45,8 @@ pub struct Housekeeping {
     /// The size of the log, in bytes, at which a snapshot is taken. If twice the size of the last snapshot is more, that
     /// size counts.
     pub snapshot_after_bytes: usize,
-    /// The number of entries of the log at which a snapshot is taken.
+    /// The number of entries of the log at which a snapshot is taken. If the last snapshot is large, a larger number
+    /// counts.
     pub snapshot_after_entries: usize,
     /// The time after which a part that nothing refers to is deleted. A server that writes parts refers to them sooner.
     pub unreferenced_max: Duration,
@@ -59,9 +63,43 @@ impl Default for Housekeeping {
     }
 }
 
+impl Housekeeping {
+    /// Whether a log of this size is long enough for a snapshot. `snapshot_bytes` is the size of the last one. The log
+    /// must be twice as large. Therefore the cost of snapshots for each change does not depend on the size of the state.
+    pub(crate) fn is_snapshot_due(
+        &self,
+        snapshot_bytes: usize,
+        log_bytes: usize,
+        entries: usize,
+    ) -> bool {
+        let due_bytes = 2 * snapshot_bytes;
+        log_bytes > self.snapshot_after_bytes.max(due_bytes)
+            || entries > self.snapshot_after_entries.max(due_bytes / ENTRY_BYTES)
+    }
+}
+
 impl EtcdConfig {
     /// Returns the prefix of the keys of the cluster, with a slash at its end.
     pub(crate) fn cluster_prefix(&self) -> String {
         format!("{}/{}/", self.prefix, self.cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_when_the_log_outweighs_the_last_one() {
+        let limits = Housekeeping::default();
+        let small = 1 << 10;
+        assert!(!limits.is_snapshot_due(0, 4 << 20, 10_000));
+        assert!(limits.is_snapshot_due(0, (4 << 20) + 1, 1));
+        assert!(limits.is_snapshot_due(0, small, 10_001));
+
+        let large = 16 << 20;
+        assert!(!limits.is_snapshot_due(large, 32 << 20, 10_001));
+        assert!(limits.is_snapshot_due(large, (32 << 20) + 1, 1));
+        assert!(limits.is_snapshot_due(large, small, 131_073));
     }
 }

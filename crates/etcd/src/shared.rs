@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     EtcdConfig, EtcdError,
     keys::{Keys, LogKey, ServerId},
+    own_mark::OwnMark,
     session::Session,
     view::{Decision, View},
 };
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) presences: broadcast::Sender<Arc<Presence>>,
     /// The description that this server gives of itself.
     pub(crate) description: watch::Sender<ServerDescription>,
+    /// The mark of the render of this server.
+    pub(crate) own_mark: OwnMark,
     link: Mutex<Link>,
     view: Mutex<View>,
     waiting: Mutex<HashMap<LogKey, Waiting>>,
@@ -90,6 +93,7 @@ impl Shared {
             lease: AtomicI64::new(0),
             presences: broadcast::Sender::new(PRESENCES_MAX),
             description: watch::Sender::default(),
+            own_mark: OwnMark::default(),
             config,
             keys,
             tls,

@@ -8,7 +8,7 @@ use std::{
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -18,7 +18,7 @@ use crate::{
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    parts, presence, quota_watch,
+    mark_writer, parts, presence, quota_watch,
     server_record::RecordKeeper,
     session::Session,
     shared::Shared,
@@ -26,9 +26,14 @@ use crate::{
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_store::{
-    BoxFuture, Change, Commit, CommitError, Database, Freshness, Presence, SealCondition,
-    SealOutcome, ServerDescription, ServerStatus, State, StateGuard, Store, shared_log,
+    BoxFuture, Change, Commit, CommitError, Database, Freshness, Presence, RenderMark,
+    SealCondition, SealOutcome, ServerDescription, ServerStatus, State, StateGuard, Store,
+    shared_log,
 };
+use cfgsync_support::backoff::Backoff;
+
+/// The longest pause before etcd is tried again at a start.
+const START_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The time after the deadline of a request in which the writer answers it.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
@@ -53,11 +58,37 @@ impl EtcdStore {
     /// whose fault it is.
     pub async fn open(config: EtcdConfig) -> Result<Self, EtcdError> {
         let limit = config.start_timeout;
-        let opened = timeout(limit, Self::open_now(config)).await;
+        let mut last = None;
+        let opened = timeout(limit, Self::open_when_ready(config, &mut last)).await;
         opened.unwrap_or_else(|_| {
-            let reason = format!("etcd was not ready within {} s", limit.as_secs());
+            let cause = last.map_or(String::new(), |error| format!(": {error}"));
+            let reason = format!("etcd was not ready within {} s{cause}", limit.as_secs());
             Err(EtcdError::new(EtcdErrorKind::Unreachable, reason))
         })
+    }
+
+    /// Tries until etcd answers, because it may start at the same time. `last` keeps the newest reason to try again. Other
+    /// errors do not end by themselves, so they are returned at once.
+    async fn open_when_ready(
+        config: EtcdConfig,
+        last: &mut Option<EtcdError>,
+    ) -> Result<Self, EtcdError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match Self::open_now(config.clone()).await {
+                Err(error) if error.may_be_starting() => error,
+                opened => return opened,
+            };
+            if last.is_none() {
+                tracing::warn!(
+                    event = "etcd_waiting",
+                    "etcd does not answer yet; trying again for up to {} s: {error}",
+                    config.start_timeout.as_secs()
+                );
+            }
+            *last = Some(error);
+            sleep(backoff.next_wait().min(START_WAIT_MAX)).await;
+        }
     }
 
     async fn open_now(config: EtcdConfig) -> Result<Self, EtcdError> {
@@ -83,6 +114,7 @@ impl EtcdStore {
         tokio::spawn(writer.run(stop.clone()));
         tokio::spawn(follower.run(session));
         let keeper = tokio::spawn(RecordKeeper::new(shared.clone()).run(stop.clone()));
+        tokio::spawn(mark_writer::keep(shared.clone(), stop.clone()));
         tokio::spawn(Housekeeper::new(shared.clone()).run(stop.clone()));
         tokio::spawn(quota_watch::run(shared.clone(), stop.clone()));
         Ok(Self {
@@ -160,17 +192,23 @@ impl EtcdStore {
     }
 }
 
-/// Returns a connection to the first endpoint that works, and the number of that endpoint.
+/// Returns a connection to the first endpoint that works, and the number of that endpoint. If none works, an error that
+/// does not end by itself is returned before one that may.
 async fn first_session(
     config: &EtcdConfig,
     tls: &Arc<rustls::ClientConfig>,
 ) -> Result<(Session, usize), EtcdError> {
-    let mut first_error = None;
+    let mut first_error: Option<EtcdError> = None;
     for (number, endpoint) in config.endpoints.iter().enumerate() {
         match Session::open(endpoint, config, tls.clone()).await {
             Ok(session) => return Ok((session, number)),
             Err(error) => {
-                first_error.get_or_insert(error);
+                let is_better = first_error
+                    .as_ref()
+                    .is_none_or(|first| first.may_be_starting() && !error.may_be_starting());
+                if is_better {
+                    first_error = Some(error);
+                }
             }
         }
     }
@@ -235,6 +273,20 @@ impl Store for EtcdStore {
         })
     }
 
+    fn crashed_renders(&self) -> Vec<RenderMark> {
+        let left = self.shared.view().left_marks(self.shared.id);
+        left.into_iter().map(|(_, mark)| mark).collect()
+    }
+
+    fn set_render_mark(&self, mark: RenderMark) -> BoxFuture<'_, Result<(), String>> {
+        let number = self.shared.own_mark.want(Some(mark));
+        Box::pin(self.shared.own_mark.written(number))
+    }
+
+    fn clear_render_mark(&self) {
+        self.shared.own_mark.want(None);
+    }
+
     fn freshness(&self) -> Freshness {
         self.shared.freshness()
     }
@@ -248,7 +300,9 @@ impl Store for EtcdStore {
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
-        self.shared.view().server_statuses(self.shared.id)
+        self.shared
+            .view()
+            .server_statuses(self.shared.id, Instant::now())
     }
 
     fn database(&self) -> BoxFuture<'_, Result<Option<Database>, String>> {
@@ -277,6 +331,7 @@ impl Store for EtcdStore {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            self.shared.own_mark.close().await;
             self.stop.cancel();
             let keeper = self
                 .keeper
@@ -305,6 +360,16 @@ impl Store for EtcdStore {
 /// Returns the answer to a batch that changes nothing, so that it need not be written. Whether it is rejected is decided
 /// in the log alone, because the local view may be old.
 fn without_effect(state: &State, changes: Vec<Change>) -> Option<Commit> {
+    // A new node is a change or is rejected. This saves the copy of the state for most registrations.
+    let has_new_node = changes.iter().any(|change| match change {
+        Change::Register { registration, .. } => {
+            !state.registrations.contains_key(&registration.identifier)
+        }
+        _ => false,
+    });
+    if has_new_node {
+        return None;
+    }
     let mut state = State::clone(state);
     let next = state.revision.next();
     let commit = state.apply(changes, next).ok()?;

@@ -1,6 +1,6 @@
 //! The comparisons and operations of transactions.
 
-use crate::api::{Compare, PutRequest, RequestOp, compare, request_op};
+use crate::api::{Compare, DeleteRangeRequest, PutRequest, RequestOp, compare, request_op};
 
 /// Returns the comparison that succeeds if `key` does not exist.
 pub(crate) fn is_absent(key: Vec<u8>) -> Compare {
@@ -23,6 +23,18 @@ pub(crate) fn exists(key: Vec<u8>) -> Compare {
 pub(crate) fn put_op(put: PutRequest) -> RequestOp {
     RequestOp {
         request: Some(request_op::Request::RequestPut(put)),
+    }
+}
+
+/// Returns the operation that removes `key`.
+pub(crate) fn delete_op(key: Vec<u8>) -> RequestOp {
+    RequestOp {
+        request: Some(request_op::Request::RequestDeleteRange(
+            DeleteRangeRequest {
+                key,
+                range_end: vec![],
+            },
+        )),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::{
     keys::{Key, LogKey, ServerId},
@@ -15,7 +17,7 @@ use crate::{
 };
 use cfgsync_model::{Digest, Generation, GenerationNumber, Revision};
 use cfgsync_store::{
-    Commit, Rejection, SealOutcome, ServerDescription, ServerStatus, State,
+    Commit, Rejection, RenderMark, SealOutcome, ServerDescription, ServerStatus, State,
     shared_log::{Proposal, ProposedFiles, SealProposal, SharedLogError},
 };
 
@@ -47,6 +49,14 @@ pub(crate) struct KnownEntry {
     pub(crate) parts: Vec<Digest>,
 }
 
+/// A running server, as this one sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownServer {
+    pub(crate) record: ServerRecord,
+    /// Since when it has reported no progress, while this server has applied newer changes.
+    behind_since: Option<Instant>,
+}
+
 /// The state of a cluster, and what is known of its keys in etcd.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -66,9 +76,11 @@ pub(crate) struct View {
     pub(crate) generation_parts: BTreeMap<GenerationNumber, Vec<Digest>>,
     pub(crate) parts: PartCache,
     /// The running servers.
-    pub(crate) servers: BTreeMap<ServerId, ServerRecord>,
+    pub(crate) servers: BTreeMap<ServerId, KnownServer>,
     /// The server whose turn it is to render.
     pub(crate) turn: Option<ServerId>,
+    /// The renders that servers have begun and not ended.
+    pub(crate) render_marks: BTreeMap<ServerId, RenderMark>,
     /// The generations that this server has proposed and not yet read in the log.
     own: HashMap<Digest, Arc<Generation>>,
 }
@@ -88,6 +100,7 @@ impl View {
             parts: PartCache::default(),
             servers: BTreeMap::new(),
             turn: None,
+            render_marks: BTreeMap::new(),
             own: HashMap::new(),
         }
     }
@@ -212,10 +225,53 @@ impl View {
         self.log.values().map(|entry| entry.bytes).sum()
     }
 
+    /// Returns the marks of servers that no longer run. `own` is this server.
+    pub(crate) fn left_marks(&self, own: ServerId) -> Vec<(ServerId, RenderMark)> {
+        let marks = self.render_marks.iter();
+        let left = marks.filter(|(id, _)| **id != own && !self.servers.contains_key(id));
+        left.map(|(id, mark)| (*id, mark.clone())).collect()
+    }
+
+    /// Notes the record of a server.
+    pub(crate) fn note_server(&mut self, id: ServerId, record: ServerRecord, now: Instant) {
+        let before = self.servers.get(&id);
+        let has_progress = before.is_none_or(|before| before.record.applied < record.applied);
+        let is_behind = record.applied < self.state.revision.0;
+        let since = before.and_then(|before| before.behind_since);
+        let behind_since = if has_progress { Some(now) } else { since };
+        let server = KnownServer {
+            record,
+            behind_since: behind_since.filter(|_| is_behind),
+        };
+        self.servers.insert(id, server);
+    }
+
+    /// Replaces all records of servers.
+    pub(crate) fn set_servers(&mut self, servers: BTreeMap<ServerId, ServerRecord>, now: Instant) {
+        self.servers.retain(|id, _| servers.contains_key(id));
+        for (id, record) in servers {
+            self.note_server(id, record, now);
+        }
+    }
+
+    /// Notes that this server has applied changes, so that each server that does not report them is behind.
+    pub(crate) fn note_progress(&mut self, now: Instant) {
+        for server in self.servers.values_mut() {
+            if server.record.applied < self.state.revision.0 {
+                server.behind_since.get_or_insert(now);
+            }
+        }
+    }
+
     /// Returns what is known of the running servers. `own` is this one.
-    pub(crate) fn server_statuses(&self, own: ServerId) -> Vec<ServerStatus> {
+    pub(crate) fn server_statuses(&self, own: ServerId, now: Instant) -> Vec<ServerStatus> {
         let servers = self.servers.iter();
-        let statuses = servers.map(|(id, record)| ServerStatus {
+        let behind = |server: &KnownServer| {
+            let since = server.behind_since;
+            since.map_or(Duration::ZERO, |since| now.duration_since(since))
+        };
+        let statuses = servers.map(|(id, server)| (id, &server.record, behind(server)));
+        let statuses = statuses.map(|(id, record, behind_for)| ServerStatus {
             description: ServerDescription {
                 name: record.name.clone(),
                 urls: record.urls.clone(),
@@ -226,6 +282,11 @@ impl View {
             applied: Revision(record.applied),
             is_rendering: self.turn == Some(*id),
             is_this: *id == own,
+            behind_for: if *id == own {
+                Duration::ZERO
+            } else {
+                behind_for
+            },
         });
         statuses.collect()
     }
@@ -233,5 +294,48 @@ impl View {
     /// Returns the name that a key has in messages.
     pub(crate) fn name_of(key: LogKey) -> String {
         Key::Log(key).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cfgsync_model::Instance;
+    use cfgsync_store::EventBounds;
+
+    #[test]
+    fn server_is_behind_while_it_reports_no_progress() {
+        let meta = MetaRecord {
+            format: 1,
+            created_by: String::new(),
+            cluster: "demo".to_owned(),
+            instance: Instance::from_bytes([1; 16]),
+            revision_base: 0,
+            etcd_cluster: 1,
+        };
+        let state = cfgsync_store::shared_log::new_state(EventBounds::default());
+        let mut view = View::new(meta, state, 0);
+        let record = |applied| ServerRecord {
+            applied,
+            ..ServerRecord::default()
+        };
+        let (id, own, start) = (ServerId(1), ServerId(2), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let behind = |view: &View, seconds| {
+            let statuses = view.server_statuses(own, at(seconds));
+            statuses[0].behind_for.as_secs()
+        };
+        view.note_server(id, record(0), at(0));
+        assert_eq!(behind(&view, 5), 0, "it has everything");
+        view.state.revision = Revision(3);
+        view.note_progress(at(6));
+        view.note_progress(at(8));
+        assert_eq!(behind(&view, 10), 4);
+        view.note_server(id, record(1), at(11));
+        assert_eq!(behind(&view, 12), 1, "it makes progress");
+        view.note_server(id, record(1), at(13));
+        assert_eq!(behind(&view, 14), 3, "it does not");
+        view.note_server(id, record(3), at(15));
+        assert_eq!(behind(&view, 20), 0);
     }
 }

@@ -39,6 +39,7 @@ mod path;
 mod router;
 mod query;
 mod request_metrics;
+mod listed_servers;
 mod state;
 mod reply;
 mod rejection;

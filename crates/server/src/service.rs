@@ -26,6 +26,7 @@ use super::{
     catch_up,
     context::{RequestContext, SharedContext},
     handlers::node,
+    listed_servers::SERVERS,
     rejection::{Rejected, Rejection},
     reply::Reply,
     reply_body::ReplyBody,
@@ -76,6 +77,7 @@ fn respond(
                 admitted = Err(rejection);
             }
         }
+        let is_of_node = matches!(admitted, Ok(Handler::Native(_)));
         let mut reply = match admitted {
             // Boxed, so that held requests do not reserve memory for this.
             Ok(Handler::Routed(_)) => Box::pin(respond_routed(&span, context, body)).await,
@@ -96,6 +98,14 @@ fn respond(
         headers.insert(CLUSTER, server.cluster.clone());
         if let Some(position) = catch_up::position(server) {
             headers.insert(catch_up::REVISION, position);
+            // Only a client that is allowed to do something learns of the other servers.
+            if is_of_node
+                && let Some(listed) = server
+                    .listed_servers
+                    .header(&server.coordinator, Instant::now())
+            {
+                headers.insert(SERVERS, listed);
+            }
         }
         let status = reply.status();
         server.metrics.count(route_index, status, start.elapsed());

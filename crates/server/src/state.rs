@@ -9,8 +9,8 @@ use hyper::header::HeaderValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
 use super::{
-    HttpConfig, connection_quota::QuotaSlot, path::RouteTable, peer::Peer,
-    request_metrics::GaugeGuard, request_metrics::RequestMetrics, router::router,
+    HttpConfig, connection_quota::QuotaSlot, listed_servers::ListedServers, path::RouteTable,
+    peer::Peer, request_metrics::GaugeGuard, request_metrics::RequestMetrics, router::router,
     watchers::Watchers, write_slots::WriteSlots,
 };
 use cfgsync_cluster::Coordinator;
@@ -33,6 +33,7 @@ pub(super) struct ServerState {
     pub(super) cluster: HeaderValue,
     /// Whether other servers write to the same store, so that clients tell what they have seen.
     pub(super) shares_store: bool,
+    pub(super) listed_servers: ListedServers,
     stopping: AtomicBool,
     stop: Notify,
 }
@@ -83,6 +84,7 @@ impl ServerState {
             instance: instance.expect("an instance is hexadecimal digits"),
             cluster: cluster.expect("a cluster's name is an identifier"),
             shares_store: coordinator.shares_store(),
+            listed_servers: ListedServers::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
             coordinator,

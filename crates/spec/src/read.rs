@@ -7,7 +7,7 @@ mod metadata;
 mod ready;
 mod rollout;
 
-use std::{path::Path, str::FromStr};
+use std::{collections::BTreeMap, path::Path, str::FromStr};
 
 use serde_json::Map;
 use serde_yaml::{Mapping, Value};
@@ -27,7 +27,7 @@ use super::{
     source::YamlPath,
     syntax, typed,
 };
-use cfgsync_model::{Identifier, InvalidValueName};
+use cfgsync_model::{Digest, Identifier, InvalidValueName};
 use cfgsync_support::nearest::nearest;
 use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
 
@@ -84,6 +84,16 @@ impl Spec {
             _ => Err(spec_error(reader.mistakes)),
         }
     }
+}
+
+/// Returns the digest of each field. Comments and the form of the YAML do not change it, the order of entries does.
+fn field_digests(value: &Value) -> BTreeMap<String, Digest> {
+    let fields = value.as_mapping().into_iter().flatten();
+    let digests = fields.filter_map(|(name, field)| {
+        let text = serde_yaml::to_string(field).ok()?;
+        Some((name.as_str()?.to_owned(), Digest::of(text.as_bytes())))
+    });
+    digests.collect()
 }
 
 /// The state of reading a spec.
@@ -164,6 +174,7 @@ impl Reader {
             materializers,
             digest: self.files.digest(&self.document.source.text),
             sources: self.files.sources(&self.document.source.text),
+            fields: field_digests(value),
             warnings: std::mem::take(&mut self.warnings),
         })
     }

@@ -1,6 +1,10 @@
 //! Builds a spec in a Rust program, without YAML.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cfgsync_model::{Digest, Identifier, InvalidIdentifier, SpecSources, ValueName};
 use cfgsync_template::{Declarations, Expression, JinjaError, Scope, Template, Whitespace};
@@ -321,6 +325,7 @@ impl RuleBuilder {
             materializers: embedded.map(MaterializerSpec::Embedded).collect(),
             digest,
             sources: SpecSources::new(digest, []),
+            fields: BTreeMap::new(),
             warnings: Vec::new(),
         })
     }

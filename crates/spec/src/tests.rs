@@ -73,6 +73,31 @@ fn equal_specs_in_different_directories_have_equal_digests() {
 }
 
 #[test]
+fn each_field_has_a_digest() {
+    let fields = |text: &str| {
+        Spec::parse(text, "cluster.yaml", Path::new(""))
+            .unwrap()
+            .fields
+    };
+    let text = "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nvalues: { a: 1 }\nmaterializers:\n  - kind: template\n    \
+                files: [{ path: x, template: y }]\n";
+    let before = fields(text);
+    let names: Vec<&str> = before.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["cfgsync", "cluster", "materializers", "ready", "values"]
+    );
+    let commented = text.replace("{ nodes: 1 }", "# how many\n  nodes: 1");
+    assert_eq!(fields(&commented), before);
+    let after = fields(&text.replace("nodes: 1", "nodes: 2"));
+    let changed = before
+        .iter()
+        .filter(|(name, digest)| after[*name] != **digest);
+    let changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(changed, ["ready"]);
+}
+
+#[test]
 fn white_space_around_statements_is_set_for_a_materializer_or_a_file() {
     let text = "cfgsync: 1\ncluster: c\nready: { nodes: 1 }\nmaterializers:\n  - kind: template\n    \
                 trim_blocks: true\n    lstrip_blocks: true\n    files:\n      - path: inherited\n        \

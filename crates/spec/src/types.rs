@@ -1,6 +1,12 @@
 //! The types of a valid spec, which the other crates use.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 
@@ -47,6 +53,9 @@ pub struct Spec {
     pub digest: Digest,
     /// The digests of its parts, so that a change of the digest can be explained.
     pub sources: SpecSources,
+    /// The digest of each field of the YAML that is given, as far as this file has it: a file that a field names has a
+    /// digest in [`Spec::sources`]. Empty for a spec that was built.
+    pub fields: BTreeMap<String, Digest>,
     /// A warning for each part of a file that was ignored, such as a field that cfgsync does not know.
     pub warnings: Vec<String>,
 }

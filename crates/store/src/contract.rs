@@ -7,8 +7,8 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    Change, Commit, CommitError, Database, Freshness, Presence, SealCondition, SealOutcome,
-    ServerDescription, ServerStatus, StateGuard,
+    Change, Commit, CommitError, Database, Freshness, Presence, RenderMark, SealCondition,
+    SealOutcome, ServerDescription, ServerStatus, StateGuard,
 };
 use cfgsync_model::{Generation, Instance, Revision};
 
@@ -62,11 +62,24 @@ pub trait Store: Send + Sync + 'static {
         self.seal_if(generation, SealCondition::default())
     }
 
-    /// Returns a file that the caller may write while it renders, and finds again after a restart. A store whose state
-    /// does not survive a restart has none.
-    fn crash_mark(&self) -> Option<PathBuf> {
-        None
+    /// Returns the marks of renders during which servers have ended. Each is there until a server sets its own mark. A
+    /// store whose state does not survive a restart has none.
+    fn crashed_renders(&self) -> Vec<RenderMark> {
+        vec![]
     }
+
+    /// Marks the render that this server begins, in place of all [`Store::crashed_renders`]. The mark is set when this
+    /// returns. The future resolves when the next server would find it, within a few seconds.
+    ///
+    /// # Errors
+    /// Fails with the reason if the next server may not find it.
+    fn set_render_mark(&self, mark: RenderMark) -> BoxFuture<'_, Result<(), String>> {
+        let _ = mark;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Removes the mark of this server. It waits for nothing.
+    fn clear_render_mark(&self) {}
 
     /// Returns how old [`Store::state`] may be. A store that no other server writes to is always fresh.
     fn freshness(&self) -> Freshness {

@@ -33,6 +33,7 @@ mod event_file;
 mod generation_files;
 pub mod shared_log;
 mod clean_mark;
+mod mark_file;
 mod place;
 mod lost_tail;
 mod recover;
@@ -58,7 +59,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use contents::DirectoryContents;
 
 use crate::{
-    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, SealCondition,
+    BoxFuture, Change, Commit, CommitError, EventBounds, PublishedState, RenderMark, SealCondition,
     SealOutcome, State, StateGuard, Store, StoreError,
 };
 use cfgsync_model::{Generation, Instance, Revision};
@@ -68,6 +69,7 @@ use disk::{Disk, WriteError};
 use error::DirectoryError;
 use generation_files::{GenerationWriter, PendingSeal};
 use log::LogHead;
+use mark_file::MarkFile;
 use writer::{Job, Published};
 
 /// The file that exists while the server renders.
@@ -119,7 +121,7 @@ impl DirectoryConfig {
 /// A store in a directory. Dropping it waits until all requests are written.
 pub(crate) struct JournalStore {
     instance: Instance,
-    crash_mark: PathBuf,
+    mark_file: MarkFile,
     notes_file: PathBuf,
     published: Arc<Published>,
     generations: Arc<GenerationWriter>,
@@ -147,7 +149,8 @@ impl JournalStore {
             relocation: config.relocation,
             event_bounds: config.event_bounds,
         };
-        let (crash_mark, notes_file) = (disk.path(CRASH_MARK), disk.path(NOTES));
+        let mark_file = MarkFile::open(disk.path(CRASH_MARK));
+        let notes_file = disk.path(NOTES);
         let journal = Journal::open(disk, &settings)?;
         let (instance, generations) = (journal.instance, journal.generations());
         let published = Arc::new(Published {
@@ -158,7 +161,7 @@ impl JournalStore {
             .map_err(|error| failed("start a thread for", error))?;
         Ok(Self {
             instance,
-            crash_mark,
+            mark_file,
             notes_file,
             published,
             generations,
@@ -245,8 +248,16 @@ impl Store for JournalStore {
         })
     }
 
-    fn crash_mark(&self) -> Option<PathBuf> {
-        Some(self.crash_mark.clone())
+    fn crashed_renders(&self) -> Vec<RenderMark> {
+        self.mark_file.left().into_iter().collect()
+    }
+
+    fn set_render_mark(&self, mark: RenderMark) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(self.mark_file.set(&mark)))
+    }
+
+    fn clear_render_mark(&self) {
+        self.mark_file.clear();
     }
 
     fn notes_file(&self) -> Option<PathBuf> {

@@ -7,7 +7,7 @@ use cfgsync_model::{Fence, Identifier, Revision, RunName};
 /// The description that a server gives of itself to the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerDescription {
-    /// The name of its machine.
+    /// Its name, by default that of its machine.
     pub name: String,
     /// The URLs under which nodes reach it.
     pub urls: Vec<String>,
@@ -26,6 +26,8 @@ pub struct ServerStatus {
     pub version: String,
     /// The newest revision that it has applied. It is reported every few seconds.
     pub applied: Revision,
+    /// How long it has reported no progress, while this server has applied newer changes. Zero if it is up to date.
+    pub behind_for: Duration,
     /// Whether it is the one that renders.
     pub is_rendering: bool,
     /// Whether it is this server.

@@ -84,6 +84,16 @@ pub const INSTANCE_HEADER: &str = "cfgsync-instance";
 /// answers. Only servers that share a store send it.
 pub const REVISION_HEADER: &str = "cfgsync-revision";
 
+/// The header of an answer to a node with the URLs of the running servers that share a store, separated by commas. Servers
+/// that share no store do not send it.
+pub const SERVERS_HEADER: &str = "cfgsync-servers";
+
+/// The most URLs in [`SERVERS_HEADER`].
+pub const SERVERS_LISTED_MAX: usize = 16;
+
+/// The longest URL in [`SERVERS_HEADER`], in bytes.
+pub const LISTED_URL_MAX_BYTES: usize = 256;
+
 /// The request header with the node's own key, under `identity: first-use`.
 pub const NODE_KEY_HEADER: &str = "cfgsync-node-key";
 

@@ -27,7 +27,7 @@ pub struct ServersBody {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerEntry {
-    /// The name of its machine.
+    /// Its name, by default that of its machine.
     pub name: String,
     /// The URLs under which nodes reach it.
     pub urls: Vec<String>,
@@ -37,6 +37,9 @@ pub struct ServerEntry {
     pub since: String,
     /// The newest revision that it has applied, as it reported a few seconds ago.
     pub applied: u64,
+    /// How long it has reported no progress, while the server that answers has applied newer changes, in seconds. Zero if
+    /// it is up to date.
+    pub behind_seconds: u64,
     /// Whether it is the one that renders.
     pub renders: bool,
     /// Whether it is the server that answers.

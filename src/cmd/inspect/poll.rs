@@ -118,7 +118,7 @@ pub(super) async fn wait(
             }
             Some(Err(error)) => return Err(error.into()),
             None => CallError::Unreachable {
-                server: client.server().clone(),
+                server: client.server(),
                 problem: "no answer within the timeout".to_owned(),
                 cause: UnreachableCause::Response,
             }

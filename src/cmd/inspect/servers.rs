@@ -10,12 +10,15 @@ use crate::cmd::output::columns;
 /// The share of the quota, in percent, from which the size of the database is pointed out.
 const QUOTA_NEAR_PERCENT: u64 = 80;
 
+/// The lag from which it is shown, in seconds. Each server reports every 1.5 s what it has applied.
+const LAG_SHOWN_SECONDS: u64 = 3;
+
 /// Returns the table.
 pub(super) fn table(body: &ServersBody) -> String {
     let mut servers: Vec<&ServerEntry> = body.servers.iter().collect();
     servers.sort_by(|a, b| (&a.name, &a.urls).cmp(&(&b.name, &b.urls)));
     let rows = servers.into_iter();
-    let rows: Vec<_> = rows.map(|server| row(server, body.revision.0)).collect();
+    let rows: Vec<_> = rows.map(row).collect();
     let mut text = columns(&["SERVER", "URLS", "VERSION", "SINCE", "LAG", ""], &rows);
     if let Some(problem) = &body.problem {
         let silent = duration::text(Duration::from_secs_f64(body.silent_seconds.round()));
@@ -38,8 +41,7 @@ pub(super) fn table(body: &ServersBody) -> String {
     text
 }
 
-fn row(server: &ServerEntry, revision: u64) -> Vec<String> {
-    let lag = revision.saturating_sub(server.applied);
+fn row(server: &ServerEntry) -> Vec<String> {
     let mut notes = Vec::new();
     if server.renders {
         notes.push("renders");
@@ -52,16 +54,19 @@ fn row(server: &ServerEntry, revision: u64) -> Vec<String> {
         server.urls.join(" "),
         server.version.clone(),
         server.since.clone(),
-        match lag {
-            0 => "-".to_owned(),
-            lag => lag.to_string(),
+        if server.behind_seconds < LAG_SHOWN_SECONDS {
+            "-".to_owned()
+        } else {
+            duration::text(Duration::from_secs(server.behind_seconds))
         },
         notes.join(", "),
     ]
 }
 
-/// Returns the names of the files that differ between servers.
+/// Returns the names of the files that differ between servers. A server that starts has not described itself yet.
 fn differing(servers: &[ServerEntry]) -> BTreeSet<String> {
+    let servers = servers.iter().filter(|server| !server.digests.is_empty());
+    let servers: Vec<&ServerEntry> = servers.collect();
     let names = servers.iter().flat_map(|server| server.digests.keys());
     let names = names.filter(|name| {
         let digests: BTreeSet<Option<&String>> = servers
@@ -115,6 +120,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             since: "2026-01-01T00:00:00Z".to_owned(),
             applied,
+            behind_seconds: if applied == 17 { 2 } else { 75 },
             renders: applied == 17,
             answers: applied == 17,
             digests: [("spec".to_owned(), spec.to_owned())].into(),
@@ -139,7 +145,7 @@ mod tests {
         let expected = "\
 SERVER  URLS           VERSION  SINCE                 LAG
 a       http://a:4400  0.1.0    2026-01-01T00:00:00Z  -    renders, answers here
-b       http://b:4400  0.1.0    2026-01-01T00:00:00Z  5
+b       http://b:4400  0.1.0    2026-01-01T00:00:00Z  1m15s
 no answer from the store for 3s: etcd-0: connection refused
 the servers do not have the same spec
 database: etcd 3.4.23, 90.0 MiB of 100.0 MiB (near its quota)

@@ -119,6 +119,7 @@ fn resolve(args: JoinArgs, is_interactive: bool, legacy: &mut Legacy) -> Result<
     let client = args
         .tls
         .client(servers)?
+        .spread_by(identifier.as_str())
         .with_payload_limits(args.trust.limits());
     let client = args.credentials.add_to(client)?;
     let mut access_variables = args.tls.variables();

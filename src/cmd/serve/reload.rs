@@ -12,6 +12,7 @@ use super::{
     ServeArgs,
     blocking::read_blocking,
     cause::{Cause, after_colon},
+    description::Description,
     tls::ServeTls,
 };
 use crate::cmd::spec_file;
@@ -29,6 +30,8 @@ pub(super) struct Reload<'a> {
     pub(super) tls: Option<&'a ServeTls>,
     /// The metrics of the server.
     pub(super) metrics: &'a Metrics,
+    /// The description for the other servers.
+    pub(super) description: &'a Description,
 }
 
 impl Reload<'_> {
@@ -41,6 +44,7 @@ impl Reload<'_> {
         let mut parts = Vec::new();
         if is_due(ReloadPart::Tokens) {
             parts.push(self.args.access.reload_tokens(self.guard, cause).await);
+            self.description.set_tokens(self.guard.tokens().as_deref());
         }
         if is_due(ReloadPart::Certificates) {
             parts.push(match self.tls {
@@ -120,9 +124,12 @@ impl Reload<'_> {
     /// Passes `spec` to the server.
     async fn put_in_force(&self, spec: Spec) -> Result<(), String> {
         let (answer, answered) = oneshot::channel();
+        let read = spec.clone();
         // Both fail only if the server has stopped.
         let _ = self.specs.send(NewSpec { spec, answer }).await;
         let stopped = || Err("the server is stopping".to_owned());
-        answered.await.unwrap_or_else(|_| stopped())
+        answered.await.unwrap_or_else(|_| stopped())?;
+        self.description.set_spec(&read);
+        Ok(())
     }
 }

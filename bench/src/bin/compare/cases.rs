@@ -2,6 +2,7 @@
 
 mod guarantees;
 mod living;
+mod several;
 mod values;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -20,7 +21,12 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Programs, &Settings, &mut Table) -> anyhow::Result<()>,
 }
 
-pub(crate) const ALL: [Case; 26] = [
+/// Returns all cases, in the order of the table.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    ALL.iter().chain(&several::ALL)
+}
+
+const ALL: [Case; 26] = [
     Case {
         name: "storm-1000",
         run: |p, s, t| storm(p, s, t, 1_000),

@@ -13,6 +13,7 @@
 
 mod cases;
 mod child;
+mod etcd;
 mod server;
 mod table;
 
@@ -79,14 +80,16 @@ fn main() -> ExitCode {
 fn compare(settings: &Settings) -> anyhow::Result<()> {
     let programs = Programs::find(settings.cfgsync.clone())?;
     let mut table = Table::default();
-    let chosen: Vec<_> = cases::ALL
-        .iter()
+    let chosen: Vec<_> = cases::all()
         .filter(|case| settings.only.is_empty() || settings.only.iter().any(|o| o == case.name))
         .collect();
     anyhow::ensure!(
         !chosen.is_empty(),
         "no such case; the cases are: {}",
-        cases::ALL.map(|case| case.name).join(", ")
+        cases::all()
+            .map(|case| case.name)
+            .collect::<Vec<_>>()
+            .join(", ")
     );
     for case in chosen {
         eprint!("{:<16}", case.name);

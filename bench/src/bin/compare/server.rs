@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// Time within which a server must start to listen.
 const START_BOUND: Duration = Duration::from_secs(10);
 
+/// USER_HZ, the unit of CPU times in /proc; 100 on every Linux in use.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 const SPECS: [(&str, &str); 5] = [
     ("ring", include_str!("../../../specs/ring.yaml")),
     ("living", include_str!("../../../specs/living.yaml")),
@@ -154,18 +157,22 @@ impl Programs {
         nodes: usize,
         arguments: &[&str],
     ) -> anyhow::Result<Value> {
+        let (nodes, pid) = (nodes.to_string(), server.process.id().to_string());
+        let target = ["--url", &server.url, "-n", &nodes, "--server-pid", &pid];
+        self.report(mode, &[&target[..], arguments].concat())
+            .with_context(|| format!("the end of the server's log:\n{}", server.log_tail()))
+    }
+
+    /// Runs bootstorm, and returns its JSON report.
+    pub(crate) fn report(&self, mode: &str, arguments: &[&str]) -> anyhow::Result<Value> {
         let output = Command::new(&self.bootstorm)
-            .args([mode, "--url", &server.url, "-n", &nodes.to_string()])
-            .args(["--server-pid", &server.process.id().to_string()])
+            .arg(mode)
             .args(arguments)
             .stderr(Stdio::inherit())
             .output()
             .context("running bootstorm")?;
         if !output.status.success() {
-            bail!(
-                "bootstorm {mode} failed; the end of the server's log:\n{}",
-                server.log_tail()
-            );
+            bail!("bootstorm {mode} failed");
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }
@@ -194,6 +201,16 @@ impl Server {
             .as_ref()
             .context("the server has no directory")?;
         Ok(directory.path().join(name).display().to_string())
+    }
+
+    /// Returns the CPU time that the server has used, in seconds.
+    pub(crate) fn cpu_s(&self) -> anyhow::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // The command name may contain spaces, so count fields from its closing parenthesis.
+        let (_, fields) = stat.rsplit_once(')').context("no command name")?;
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks = times.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(ticks as f64 / TICKS_PER_SECOND)
     }
 
     fn log_tail(&self) -> String {

@@ -83,6 +83,11 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Returns whether a server, or a proxy in front of it, has said that it cannot serve requests at the moment.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if is_unavailable(*status))
+    }
+
     /// Returns the kind of this failure.
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -99,6 +104,16 @@ impl CallError {
             },
         }
     }
+}
+
+/// Returns whether a server, or a proxy in front of it, cannot serve requests at the moment.
+pub(super) fn is_unavailable(status: StatusCode) -> bool {
+    [
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ]
+    .contains(&status)
 }
 
 /// Returns the status and `message`. Adds no status to a message that begins with it.

@@ -7,7 +7,7 @@ use hyper::{Method, body::Incoming, header::HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Client, cause::cause, error::CallError, transport::RequestOptions};
+use super::{Client, ResponseMeta, cause::cause, error::CallError, transport::RequestOptions};
 use crate::{FailureKind, ServerUrl, sanitize::sanitize};
 use cfgsync_support::backoff::Backoff;
 use cfgsync_support::duration;
@@ -99,7 +99,7 @@ impl Client {
             backoff: Backoff::default(),
             connect_at: None,
             was_connected: false,
-            first_tries: self.servers.len(),
+            first_tries: self.servers.given().count(),
         }
     }
 }
@@ -155,12 +155,13 @@ impl EventStream {
             };
             let server = server.clone();
             self.body = None;
+            self.client.avoid(&server, None);
             let error = CallError::Broken { server, problem };
             return self.interrupted(error, None).map(Some);
         }
     }
 
-    /// Connects to the current server when it is time for it.
+    /// Connects to a server when it is time for it.
     async fn connect(&mut self) -> Result<Watched, CallError> {
         if let Some(at) = self.connect_at {
             sleep_until(at).await;
@@ -170,19 +171,16 @@ impl EventStream {
             last_event_id: last_event_id.and_then(|id| HeaderValue::from_str(id).ok()),
             ..RequestOptions::default()
         };
-        let begun = self.client.begin(&Method::GET, &self.route, &options, None);
-        let (meta, response) = match begun.await {
+        let (meta, response) = match self.begin_with_failover(&options).await {
             Ok(begun) => begun,
             Err(error) => {
-                self.client.switch_server();
-                return self.interrupted(error, None);
+                let retry_after = match &error {
+                    CallError::Refused { meta, .. } => meta.retry_after,
+                    _ => None,
+                };
+                return self.interrupted(error, retry_after);
             }
         };
-        if !response.status().is_success() {
-            let retry_after = meta.retry_after;
-            let error = self.client.refusal(meta, response).await;
-            return self.interrupted(error, retry_after);
-        }
         let server = meta.server.clone();
         let kind = response.headers().get(hyper::header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
@@ -195,6 +193,40 @@ impl EventStream {
         self.body = Some((server, response.into_body()));
         self.was_connected = true;
         Ok(Watched::Connected)
+    }
+
+    /// Begins the stream at the first server that serves it.
+    async fn begin_with_failover(
+        &self,
+        options: &RequestOptions,
+    ) -> Result<(ResponseMeta, hyper::Response<Incoming>), CallError> {
+        let client = &self.client;
+        let mut tries = client.servers.tries();
+        let mut last = None;
+        while let Some(server) = tries.next() {
+            let mut address = None;
+            let begun = client.begin(
+                &server,
+                &mut address,
+                &Method::GET,
+                &self.route,
+                options,
+                None,
+            );
+            let error = match begun.await {
+                Ok((meta, response)) if response.status().is_success() => {
+                    server.succeed(address);
+                    return Ok((meta, response));
+                }
+                Ok((meta, response)) => client.refusal(meta, response).await,
+                Err(error) => error,
+            };
+            if !tries.goes_on_after(&server, address, &error) {
+                return Err(error);
+            }
+            last = Some(error);
+        }
+        Err(last.expect("a client has a server, and a request at least one try"))
     }
 
     /// Returns `error` if the stream cannot go on. Otherwise schedules the next connection.

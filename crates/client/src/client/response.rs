@@ -8,11 +8,15 @@ use hyper_util::client::legacy::connect::HttpInfo;
 use crate::{ServerUrl, connect::ConnectionPath, sanitize::sanitize};
 use cfgsync_model::{EventId, Instance, Revision};
 use cfgsync_wire::{
-    CLUSTER_HEADER, INSTANCE_HEADER, OUTDATED_HEADER, RETRY_HEADER, REVISION_HEADER,
+    CLUSTER_HEADER, INSTANCE_HEADER, LISTED_URL_MAX_BYTES, OUTDATED_HEADER, RETRY_HEADER,
+    REVISION_HEADER, SERVERS_HEADER, SERVERS_LISTED_MAX,
 };
 
 /// Longest name of a cluster that is read from a header, in bytes.
 const CLUSTER_MAX_BYTES: usize = 253;
+
+/// Longest list of servers that is read from a header, in bytes.
+const SERVERS_MAX_BYTES: usize = SERVERS_LISTED_MAX * (LISTED_URL_MAX_BYTES + 2);
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -46,6 +50,8 @@ pub struct ResponseMeta {
     pub retry_after: Option<Duration>,
     /// The position that the server has shown. `None` from servers that share no store.
     pub(crate) seen: Option<EventId>,
+    /// The URLs of the servers that share the store, as the server lists them.
+    pub(crate) servers: Option<String>,
     /// Whether the body is a web page, and no header is one of cfgsync's.
     pub(crate) is_web_page: bool,
     /// The ends of the connection.
@@ -64,6 +70,9 @@ impl ResponseMeta {
             server,
             instance,
             seen: text(REVISION_HEADER).and_then(EventId::parse),
+            servers: text(SERVERS_HEADER)
+                .filter(|list| list.len() <= SERVERS_MAX_BYTES)
+                .map(str::to_owned),
             is_web_page: is_html && instance.is_none(),
             cluster: text(CLUSTER_HEADER)
                 .filter(|name| name.len() <= CLUSTER_MAX_BYTES)

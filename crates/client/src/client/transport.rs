@@ -1,6 +1,10 @@
-//! Sends one request: to the current server, and to the next one if that server cannot be reached.
+//! Sends one request: to one server after the other, until one serves it.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,19 +13,16 @@ use hyper::{
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
-use hyper_util::client::legacy::{self, connect::capture_connection};
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpInfo, capture_connection};
 use tokio::time::sleep;
 
 use super::{
-    CallError, Client, ResponseMeta, ServerConnection,
+    CallError, Client, ResponseMeta,
     body::{BodyError, read_body},
-    cause::{cause, unreachable_cause},
-    error::error_body,
+    connection::ServerConnection,
+    error::{error_body, is_unavailable},
 };
-use crate::{
-    HandshakeError, UnreachableCause,
-    tls::{self, TlsFailure},
-};
+use crate::{UnreachableCause, connect::ConnectionPath};
 use cfgsync_model::{Digest, EventId, Revision};
 use cfgsync_support::duration;
 use cfgsync_wire::{JOINER_HEADER, NODE_KEY_HEADER, RETRY_HEADER, REVISION_HEADER};
@@ -104,6 +105,8 @@ impl Client {
         refused(status, meta, &body.unwrap_or_default())
     }
 
+    /// Sends a request to one server after the other, until one serves it. Returns the last error if none does, or an error
+    /// that a server has answered.
     pub(super) async fn send_with_failover(
         &self,
         method: Method,
@@ -114,32 +117,52 @@ impl Client {
             .body
             .as_ref()
             .map(|body| Bytes::from(body.to_string()));
-        for _ in 1..self.servers.len() {
-            match self.send_once(&method, route, options, body.clone()).await {
-                Err(CallError::Unreachable { .. } | CallError::Broken { .. }) => {
-                    self.switch_server();
+        let mut tries = self.servers.tries();
+        let mut last = None;
+        while let Some(server) = tries.next() {
+            let mut address = None;
+            let sent = self.send_once(
+                &server,
+                &mut address,
+                &method,
+                route,
+                options,
+                body.as_ref(),
+            );
+            let error = match sent.await {
+                Ok(raw) if is_unavailable(raw.status) => refused(raw.status, raw.meta, &raw.body),
+                Ok(raw) => {
+                    server.succeed(address);
+                    return Ok(raw);
                 }
-                response => return response,
+                Err(error) => error,
+            };
+            // A change that depends on a version may have been made, although the server does not know it.
+            let may_repeat =
+                !matches!(error, CallError::Refused { .. }) || options.if_version.is_none();
+            if !tries.goes_on_after(&server, address, &error) || !may_repeat {
+                return Err(error);
             }
+            last = match last {
+                Some(answered @ CallError::Refused { .. }) => Some(answered),
+                _ => Some(error),
+            };
         }
-        let last = self.send_once(&method, route, options, body).await;
-        if matches!(
-            last,
-            Err(CallError::Unreachable { .. } | CallError::Broken { .. })
-        ) {
-            self.switch_server();
-        }
-        last
+        Err(last.expect("a client has a server, and a request at least one try"))
     }
 
+    /// Sends a request to one server. Sets `address` once a connection is made.
     async fn send_once(
         &self,
+        server: &Arc<ServerConnection>,
+        address: &mut Option<IpAddr>,
         method: &Method,
         route: &str,
         options: &RequestOptions,
-        body: Option<Bytes>,
+        body: Option<&Bytes>,
     ) -> Result<RawResponse, CallError> {
-        let (meta, response) = self.begin(method, route, options, body).await?;
+        let begun = self.begin(server, address, method, route, options, body.cloned());
+        let (meta, response) = begun.await?;
         let server = meta.server.clone();
         let status = response.status();
         let max_bytes = if status.is_success() {
@@ -170,15 +193,17 @@ impl Client {
         }
     }
 
-    /// Sends a request to the current server. Returns its response, whose body is not read yet.
+    /// Begins a request to one server. Returns its response, whose body is not read yet. Sets `address` once a connection is
+    /// made.
     pub(super) async fn begin(
         &self,
+        connection: &Arc<ServerConnection>,
+        address: &mut Option<IpAddr>,
         method: &Method,
         route: &str,
         options: &RequestOptions,
         body: Option<Bytes>,
     ) -> Result<(ResponseMeta, hyper::Response<Incoming>), CallError> {
-        let connection = self.current_server();
         let server = connection.url.clone();
         let mut request = self.request(connection, method, route, options, body);
         let limit =
@@ -193,6 +218,7 @@ impl Client {
             response = connection.http.request(request) => Some(response),
             () = too_late => None,
         };
+        *address = remote_address(&established);
         let response = match response {
             Some(Ok(response)) => response,
             Some(Err(error)) => return Err(connection.call_error(&error)),
@@ -218,6 +244,25 @@ impl Client {
                 ),
             });
         }
+        if let Some(named_by) = &connection.named_by
+            && named_by.cluster != meta.cluster
+        {
+            return Err(CallError::Unusable {
+                server,
+                problem: format!(
+                    "{} has named it, and it serves another cluster",
+                    named_by.server
+                ),
+            });
+        }
+        if is_unavailable(status) {
+            // If the name has another address, the next request needs a new connection.
+            let connected = established.connection_metadata();
+            if let Some(connected) = connected.as_ref() {
+                connected.poison();
+            }
+        }
+        self.servers.learn(connection, &meta);
         self.note_seen(meta.seen);
         Ok((meta, response))
     }
@@ -295,33 +340,13 @@ fn refused(status: StatusCode, meta: ResponseMeta, body: &[u8]) -> CallError {
     }
 }
 
-impl ServerConnection {
-    /// Returns the error of a request to which no response began.
-    fn call_error(&self, error: &legacy::Error) -> CallError {
-        let server = self.url.clone();
-        match (tls::failure(error), &self.authorities) {
-            (Some(TlsFailure::Handshake(HandshakeError::UnknownAuthority)), Some(authorities)) => {
-                CallError::Untrusted {
-                    server,
-                    reason: HandshakeError::OtherAuthority {
-                        authorities: authorities.clone(),
-                    },
-                }
-            }
-            (Some(TlsFailure::Handshake(reason)), _) => CallError::Untrusted { server, reason },
-            (Some(TlsFailure::NotTls), _) => CallError::Unusable {
-                server,
-                problem: "the server does not speak TLS; for plain HTTP, use http://".to_owned(),
-            },
-            (None, _) if error.is_connect() => CallError::Unreachable {
-                server,
-                problem: cause(error),
-                cause: unreachable_cause(error),
-            },
-            (None, _) => CallError::Broken {
-                server,
-                problem: cause(error),
-            },
-        }
-    }
+/// Returns the address of the server if a connection was made.
+fn remote_address(established: &CaptureConnection) -> Option<IpAddr> {
+    let mut extensions = hyper::http::Extensions::new();
+    established
+        .connection_metadata()
+        .as_ref()?
+        .get_extras(&mut extensions);
+    let info = extensions.get::<HttpInfo>()?;
+    Some(ConnectionPath::of(info).remote_address())
 }

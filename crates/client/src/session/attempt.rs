@@ -102,7 +102,7 @@ impl Session {
                         let found = meta.path.map(ConnectionPath::node_address);
                         let found = found.expect("every response came over a TCP connection");
                         found.map_err(|problem| {
-                            self.client.switch_server();
+                            self.client.avoid(&meta.server, meta.path);
                             let server = meta.server;
                             let cause = UnreachableCause::Connection;
                             let unreachable = CallError::Unreachable {

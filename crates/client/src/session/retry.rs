@@ -18,6 +18,8 @@ const UNUSABLE_RESPONSE_PAUSE: Duration = Duration::from_secs(2);
 const IMMEDIATE_RETRIES_MAX: u32 = 5;
 /// Longest `Retry-After` that a session follows.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// The shortest time for which a server that stops is tried after the others.
+const DRAINING_PAUSE: Duration = Duration::from_secs(5);
 /// How often a session registers again with a server that does not say whether it still knows the node.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -109,7 +111,8 @@ impl Session {
             && self.immediate_retries < IMMEDIATE_RETRIES_MAX
         {
             self.immediate_retries += 1;
-            self.client.switch_server();
+            self.client
+                .pause(meta, retry_after(meta).max(DRAINING_PAUSE));
             return AttemptError::RetryAfter(Duration::ZERO);
         }
         self.ask_again(meta, request)
@@ -156,6 +159,13 @@ impl Session {
         {
             return AttemptError::Fatal(wrong_cluster(meta, wanted));
         }
+        // A server that another one has named may know what that one knows, and no more.
+        if let Some(named_by) = self.client.named_by(&meta.server)
+            && !self.client.sends_node_key_to(&named_by)
+        {
+            self.client.forget(&meta.server);
+            return AttemptError::RetryAfter(Duration::ZERO);
+        }
         // Over plain HTTP the server proves no identity, even if the client knows those of other servers.
         let identities: Vec<String> = if meta.server.is_tls() {
             self.client.server_identities().map(str::to_owned).collect()
@@ -197,6 +207,8 @@ impl Session {
         on_event: &mut impl FnMut(Event),
     ) -> AttemptError {
         let problem = error.to_string();
+        // After a status that says that a server is unavailable, the client has tried the others already.
+        let must_avoid = !error.is_unavailable();
         self.broken_connections = match error {
             CallError::Broken { .. } => self.broken_connections + 1,
             _ => 0,
@@ -233,13 +245,17 @@ impl Session {
                 Duration::ZERO
             }
             CallError::Refused { meta, .. } => {
+                if must_avoid {
+                    self.client.avoid(&meta.server, meta.path);
+                }
                 self.on_server_fault(problem, on_event);
                 retry_after(&meta)
             }
             CallError::Untrusted { server, reason } => {
                 return AttemptError::Fatal(JoinError::Untrusted { server, reason });
             }
-            CallError::Unusable { .. } => {
+            CallError::Unusable { server, .. } => {
+                self.client.avoid(&server, None);
                 self.unusable_responses += 1;
                 if self.unusable_responses >= UNUSABLE_RESPONSES_MAX {
                     return AttemptError::Fatal(JoinError::Unusable(problem));
@@ -252,7 +268,6 @@ impl Session {
     }
 
     fn on_server_fault(&mut self, problem: String, on_event: &mut impl FnMut(Event)) {
-        self.client.switch_server();
         self.last_response = LastResponse::Unreachable {
             last: problem.clone(),
             cause: UnreachableCause::Fault,

@@ -1,69 +1,67 @@
-//! The crash mark: a file that exists while a render runs. A server that finds it at startup knows that the one before
-//! ended during that render, and does not repeat it at once.
+//! The crash mark: the store has it while a render runs. A server that finds the mark of one that has ended does not
+//! repeat that render at once.
 //!
 //! A template can need more stack or memory than the machine has, and then the process is killed. Without the mark, each
-//! restart would render the same inputs and end in the same way.
+//! restart would render the same inputs and end in the same way, and so would each server that shares the store.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
 
 use super::render_key::RenderKey;
-use cfgsync_support::bounded_file;
+use crate::render::Pipeline;
+use cfgsync_store::{RenderMark, State, Store};
 
-/// Maximum length of the file, in bytes.
-const MARK_MAX_BYTES: u64 = 1 << 10;
+/// Returns the text that names the inputs of a render. It is the same on each server, after a restart, and after the
+/// same spec was read again. It is not the key's revision of values, which depends on what this server has rendered.
+pub(super) fn name_of(key: RenderKey, state: &State, pipeline: &Pipeline) -> String {
+    let RenderKey { inputs, spec, .. } = key;
+    let values = pipeline.values_revision(&state.values, state.values_revision);
+    format!(
+        "{} {} {} {values} {spec}",
+        inputs.registrations, inputs.overrides, inputs.redraws
+    )
+}
 
-/// The crash mark of a store. Without a file it does nothing.
+/// Returns how many servers have ended while they rendered `render`.
+fn crashes_of(store: &dyn Store, render: &str) -> u32 {
+    let marks = store.crashed_renders().into_iter();
+    let marks = marks.filter(|mark| mark.render == render);
+    marks.fold(0, |crashes, mark| crashes.saturating_add(mark.starts))
+}
+
+/// Sets the mark of this server's renders.
 pub(super) struct CrashMark {
-    path: Option<PathBuf>,
-    /// The render that the file named at startup, and how often it was started.
-    found: Option<(String, u32)>,
+    store: Arc<dyn Store>,
     /// Whether the server stops. A render that starts now is not marked.
     is_closed: Mutex<bool>,
 }
 
 impl CrashMark {
-    /// Reads the mark that the server before may have left at `path`.
-    pub(super) fn open(path: Option<PathBuf>) -> Self {
-        let text = path
-            .as_ref()
-            .and_then(|path| bounded_file::read_text(path, MARK_MAX_BYTES).ok());
-        let found = text.and_then(|text| {
-            let (render, starts) = text.trim_end().rsplit_once(' ')?;
-            Some((render.to_owned(), starts.parse().ok()?))
-        });
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self {
-            path,
-            found,
+            store,
             is_closed: Mutex::new(false),
         }
     }
 
-    /// Returns how many servers in a row ended while they rendered these inputs.
-    pub(super) fn crashes_of(&self, key: RenderKey) -> u32 {
-        match &self.found {
-            Some((render, starts)) if *render == name_of(key) => *starts,
-            _ => 0,
-        }
-    }
-
-    /// Sets the mark until the guard is dropped. It need not survive a power failure, so it is not synced.
-    pub(super) fn set(&self, key: RenderKey) -> impl Drop + '_ {
-        let starts = self.crashes_of(key).saturating_add(1);
-        let is_closed = self
-            .is_closed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = self.path.as_ref().filter(|_| !*is_closed)
-            && let Err(error) = fs::write(path, format!("{} {starts}\n", name_of(key)))
+    /// Sets the mark until the guard is dropped. It blocks the calling thread until the store has it.
+    pub(super) fn set(&self, render: String) -> impl Drop + '_ {
+        let starts = crashes_of(&*self.store, &render).saturating_add(1);
+        let written = {
+            let is_closed = self
+                .is_closed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let mark = RenderMark { render, starts };
+            (!*is_closed).then(|| self.store.set_render_mark(mark))
+        };
+        if let Some(written) = written
+            && let Err(reason) = Handle::current().block_on(written)
         {
-            // The render itself needs no disk, so it goes on.
-            tracing::warn!("cannot write {}: {error}", path.display());
+            // The render itself needs no store, so it goes on.
+            tracing::warn!("the render is not marked: {reason}");
         }
-        drop(is_closed);
         Guard(self)
     }
 
@@ -74,14 +72,7 @@ impl CrashMark {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *is_closed = true;
-        self.remove();
-    }
-
-    fn remove(&self) {
-        if let Some(path) = &self.path {
-            // If it stays, the next server only waits before it renders.
-            let _ = fs::remove_file(path);
-        }
+        self.store.clear_render_mark();
     }
 }
 
@@ -89,71 +80,39 @@ struct Guard<'a>(&'a CrashMark);
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.0.remove();
+        self.0.store.clear_render_mark();
     }
 }
 
-/// Returns the text that names the inputs of a render. Rereading the same spec gives the same text.
-fn name_of(key: RenderKey) -> String {
-    let RenderKey {
-        inputs,
-        values,
-        spec,
-        ..
-    } = key;
-    format!(
-        "{} {} {} {values} {spec}",
-        inputs.registrations, inputs.overrides, inputs.redraws
-    )
+/// Finds out that servers have ended during the render that is due.
+#[derive(Default)]
+pub(super) struct CrashWatch {
+    /// The render during which servers have ended, and how many this server knows of.
+    known: Option<(String, u32)>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::attempt_failure::InputRevisions;
-    use cfgsync_model::{Digest, Revision};
-
-    fn key(registrations: u64) -> RenderKey {
-        RenderKey {
-            inputs: InputRevisions {
-                registrations: Revision(registrations),
-                overrides: Revision(2),
-                redraws: Revision(0),
-            },
-            values: Revision(0),
-            spec: Digest::of(b"spec"),
-            spec_reading: 0,
+impl CrashWatch {
+    /// Returns how many servers have ended while they rendered `key`, if that is more than before.
+    pub(super) fn new_crashes(
+        &mut self,
+        store: &dyn Store,
+        key: RenderKey,
+        state: &State,
+        pipeline: &Pipeline,
+    ) -> Option<u32> {
+        if store.crashed_renders().is_empty() {
+            return None;
         }
-    }
-
-    #[test]
-    fn counts_servers_that_ended_during_the_same_render() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("rendering");
-        for crashes in 0..3 {
-            let mark = CrashMark::open(Some(path.clone()));
-            assert_eq!(mark.crashes_of(key(7)), crashes);
-            assert_eq!(mark.crashes_of(key(8)), 0, "another input");
-            let ended = mark.set(key(7));
-            std::mem::forget(ended);
+        let render = name_of(key, state, pipeline);
+        let crashes = crashes_of(store, &render);
+        let known = match &self.known {
+            Some((of, crashes)) if *of == render => *crashes,
+            _ => 0,
+        };
+        if crashes <= known {
+            return None;
         }
-        let mark = CrashMark::open(Some(path.clone()));
-        drop(mark.set(key(7)));
-        assert!(!path.exists(), "the render has ended");
-    }
-
-    #[test]
-    fn server_that_stops_leaves_no_mark() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("rendering");
-        let mark = CrashMark::open(Some(path.clone()));
-        let running = mark.set(key(7));
-        assert!(path.exists());
-        mark.close();
-        assert!(!path.exists());
-        let late = mark.set(key(8));
-        assert!(!path.exists());
-        drop((running, late));
-        drop(CrashMark::open(None).set(key(7)));
+        self.known = Some((render, crashes));
+        Some(crashes)
     }
 }

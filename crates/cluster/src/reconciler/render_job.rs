@@ -7,7 +7,10 @@ use imbl::OrdMap;
 use serde_json::Map;
 use tokio::runtime::Handle;
 
-use super::{crash_mark::CrashMark, render_key::RenderKey};
+use super::{
+    crash_mark::{self, CrashMark},
+    render_key::RenderKey,
+};
 use crate::{
     generation_changes::ComparedGenerations,
     readiness::Members,
@@ -79,7 +82,7 @@ impl RenderJob {
         // Materializers of an embedding program may use its runtime.
         let runtime = Handle::current();
         let crash_mark = self.crash_mark.clone();
-        let _marked = crash_mark.set(self.key);
+        let _marked = crash_mark.set(crash_mark::name_of(self.key, &self.state, &self.pipeline));
         deep_stack::run(|| {
             let _entered = runtime.enter();
             let mut values = RecordedValues::new(Arc::new(self.state.values.clone()));

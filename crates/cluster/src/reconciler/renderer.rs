@@ -54,7 +54,7 @@ pub(super) enum RenderResult {
     },
     /// A materializer failed, with this reason.
     Failed(Arc<Failure>),
-    /// Servers before this one ended during this render. An operator or another input ends the pause.
+    /// Other servers ended during this render. An operator or another input ends the pause.
     Paused(Arc<Failure>),
     /// The generation could not be sealed yet. It is kept for a retry. During a retry it is `None`.
     Unsealed {
@@ -72,7 +72,7 @@ impl RenderResult {
             0 => None,
             1 => {
                 let unmet = Unmet::RenderCrashed(CRASHED_RENDER_RETRY);
-                tracing::warn!("{unmet}");
+                tracing::warn!(event = "render_crashed", "{unmet}");
                 Some(Self::NotReady {
                     unmet,
                     retry_at: Instant::now() + CRASHED_RENDER_RETRY,

@@ -1,8 +1,7 @@
-//! Tests of a server that starts after another one ended during a render.
-
-use std::fs;
+//! Tests of a server that finds the mark of a render during which another one has ended.
 
 use super::*;
+use cfgsync_store::RenderMark;
 
 /// Starts a server on `store` whose materializer succeeds.
 fn start_marked(store: &Arc<StoreHandle>) -> Cluster {
@@ -14,18 +13,14 @@ fn start_marked(store: &Arc<StoreHandle>) -> Cluster {
     )
 }
 
-/// Returns a store with one node, and a crash mark as a server leaves it that is killed during the first render.
-async fn store_after_a_crash(directory: &Path) -> Arc<StoreHandle> {
-    let crash_mark = directory.join("rendering");
-    let store = Arc::new(StoreHandle {
-        crash_mark: Some(crash_mark.clone()),
-        ..StoreHandle::of(store())
-    });
+/// Returns a store with one node, and the mark of its first render.
+async fn marked_store() -> (Arc<StoreHandle>, RenderMark) {
+    let store = Arc::new(StoreHandle::of(store()));
     let seen = Arc::new(Mutex::new(None));
     let materializer = {
-        let (crash_mark, seen) = (crash_mark.clone(), seen.clone());
+        let (store, seen) = (store.clone(), seen.clone());
         Scripted(move |_: &RegistrationSnapshot| {
-            *seen.lock().unwrap() = fs::read(&crash_mark).ok();
+            *seen.lock().unwrap() = store.mark.lock().unwrap().clone();
             Err(MaterializeError::new("killed"))
         })
     };
@@ -36,16 +31,23 @@ async fn store_after_a_crash(directory: &Path) -> Arc<StoreHandle> {
     );
     killed.add("a").await;
     assert!(matches!(killed.fetch("a").await, Answer::Failed(_)));
-    assert!(!crash_mark.exists(), "the render has ended");
+    assert_eq!(*store.mark.lock().unwrap(), None, "the render has ended");
     let mark = seen.lock().unwrap().take().expect("the render is marked");
-    fs::write(&crash_mark, mark).unwrap();
-    store
+    assert_eq!(mark.starts, 1);
+    (store, mark)
+}
+
+fn leave(store: &StoreHandle, mark: &RenderMark, starts: u32) {
+    store.left_marks.lock().unwrap().push(RenderMark {
+        starts,
+        ..mark.clone()
+    });
 }
 
 #[tokio::test(start_paused = true)]
 async fn render_in_which_a_server_ended_is_repeated_after_a_pause() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = store_after_a_crash(directory.path()).await;
+    let (store, mark) = marked_store().await;
+    leave(&store, &mark, 1);
     let cluster = start_marked(&store);
     assert_eq!(
         cluster.reason("a").await,
@@ -57,18 +59,37 @@ async fn render_in_which_a_server_ended_is_repeated_after_a_pause() {
         "the same registration does not end the pause"
     );
     assert_eq!(number(&cluster.files("a").await), 1);
-    assert!(!store.crash_mark.as_ref().unwrap().exists());
+    assert_eq!(*store.mark.lock().unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mark_counts_the_servers_that_ended_before() {
+    let (store, mark) = marked_store().await;
+    leave(&store, &mark, 1);
+    let seen = Arc::new(Mutex::new(None));
+    let materializer = {
+        let (store, seen) = (store.clone(), seen.clone());
+        Scripted(move |snapshot: &RegistrationSnapshot| {
+            *seen.lock().unwrap() = store.mark.lock().unwrap().clone();
+            Ok(one_file_each(snapshot, "x"))
+        })
+    };
+    let cluster = start_on(
+        store.clone(),
+        spec(&format!("ready: {{nodes: 1}}{PEERS}")),
+        vec![Arc::new(materializer)],
+    );
+    cluster.files("a").await;
+    let seen = seen.lock().unwrap().take();
+    assert_eq!(seen, Some(RenderMark { starts: 2, ..mark }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn render_in_which_two_servers_ended_waits_for_another_input_or_an_operator() {
-    let directory = tempfile::tempdir().unwrap();
     for ends_by_input in [false, true] {
-        let store = store_after_a_crash(directory.path()).await;
-        let crash_mark = store.crash_mark.as_ref().unwrap();
-        let mark = fs::read_to_string(crash_mark).unwrap();
-        let mark = mark.trim_end().strip_suffix('1').unwrap();
-        fs::write(crash_mark, format!("{mark}2\n")).unwrap();
+        let (store, mark) = marked_store().await;
+        leave(&store, &mark, 1);
+        leave(&store, &mark, 1);
         let cluster = start_marked(&store);
         for _ in 0..2 {
             match cluster.fetch("a").await {
@@ -90,6 +111,32 @@ async fn render_in_which_two_servers_ended_waits_for_another_input_or_an_operato
             cluster.reset().await.unwrap();
         }
         assert_eq!(number(&cluster.files("a").await), 1);
-        assert!(!store.crash_mark.as_ref().unwrap().exists());
+        assert_eq!(*store.mark.lock().unwrap(), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_server_pauses_a_render_that_ended_another_one() {
+    let (store, mark) = marked_store().await;
+    leave(&store, &mark, 1);
+    let cluster = start_marked(&store);
+    assert!(cluster.reason("a").await.contains("trying again after 10s"));
+    leave(&store, &mark, 1);
+    cluster.add("a").await;
+    assert!(matches!(cluster.fetch("a").await, Answer::Failed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn mark_of_another_render_delays_nothing() {
+    let (store, mark) = marked_store().await;
+    let other = RenderMark {
+        render: format!("{} ", mark.render),
+        starts: 2,
+    };
+    store.left_marks.lock().unwrap().push(other);
+    let cluster = start_marked(&store);
+    let begun = Instant::now();
+    assert_eq!(number(&cluster.files("a").await), 1);
+    // The clock of the test is paused, so this is no measurement.
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }

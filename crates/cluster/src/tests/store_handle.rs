@@ -1,18 +1,18 @@
 //! A handle of a memory store, as a server has it that is not alone, or that starts after a crash.
 
-use std::path::PathBuf;
-
 use tokio::sync::{broadcast, watch};
 
 use super::*;
 use cfgsync_model::{Generation, Revision};
-use cfgsync_store::Presence;
+use cfgsync_store::{Presence, RenderMark};
 
 /// A handle of a shared memory store.
 pub(super) struct StoreHandle {
     pub(super) inner: Arc<MemoryStore>,
-    /// The file for the crash mark.
-    pub(super) crash_mark: Option<PathBuf>,
+    /// The marks that servers before this one have left.
+    pub(super) left_marks: Mutex<Vec<RenderMark>>,
+    /// The mark of this server.
+    pub(super) mark: Mutex<Option<RenderMark>>,
     /// Whether this server has the turn to render. `None` if it has no others.
     pub(super) turn: Option<watch::Sender<bool>>,
     /// The ways to the other handles, and from them.
@@ -24,7 +24,8 @@ impl StoreHandle {
     pub(super) fn of(inner: Arc<MemoryStore>) -> Self {
         Self {
             inner,
-            crash_mark: None,
+            left_marks: Mutex::default(),
+            mark: Mutex::default(),
             turn: None,
             presences: None,
         }
@@ -56,8 +57,18 @@ impl Store for StoreHandle {
         self.inner.seal_if(generation, only_if)
     }
 
-    fn crash_mark(&self) -> Option<PathBuf> {
-        self.crash_mark.clone()
+    fn crashed_renders(&self) -> Vec<RenderMark> {
+        self.left_marks.lock().unwrap().clone()
+    }
+
+    fn set_render_mark(&self, mark: RenderMark) -> BoxFuture<'_, Result<(), String>> {
+        self.left_marks.lock().unwrap().clear();
+        *self.mark.lock().unwrap() = Some(mark);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn clear_render_mark(&self) {
+        *self.mark.lock().unwrap() = None;
     }
 
     fn render_turn(&self) -> Option<watch::Receiver<bool>> {

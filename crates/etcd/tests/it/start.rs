@@ -29,9 +29,47 @@ async fn address_without_a_server_is_unreachable() {
     let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
-    let error = error_of(config("demo", &[address])).await;
+    let config = EtcdConfig {
+        start_timeout: Duration::from_secs(1),
+        ..config("demo", &[address])
+    };
+    let error = error_of(config).await;
     assert_eq!(error.kind, EtcdErrorKind::Unreachable);
+    assert!(error.reason.contains("within 1 s"), "{error}");
     assert!(error.reason.contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_waits_for_an_etcd_that_starts_later() {
+    let mut etcd = Etcd::start().await;
+    etcd.kill_member(0);
+    let config = EtcdConfig {
+        start_timeout: Duration::from_mins(1),
+        ..etcd.config("demo")
+    };
+    let opening = tokio::spawn(EtcdStore::open(config));
+    // The first try is refused here.
+    let listener = TcpListener::bind(etcd.addresses()[0]).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    drop(listener);
+    etcd.start_member(0);
+    opening.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_member_ends_the_start_although_another_one_is_unreachable() {
+    let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let etcd = Etcd::start().await;
+    let config = EtcdConfig {
+        user: Some(("node".to_owned(), "secret".into())),
+        start_timeout: Duration::from_hours(1),
+        ..config("demo", &[address, etcd.addresses()[0]])
+    };
+    // etcd's authentication is off, so it refuses the user.
+    let error = EtcdStore::open(config).await.err().unwrap();
+    assert_eq!(error.kind, EtcdErrorKind::NotPermitted, "{error}");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ fn reports_all_mistakes_of_a_rule() {
             .nodes(1)
             .deadline(Duration::ZERO)
             .message("{{ nodse }}")
-            .value("key", std::collections::BTreeMap::from([([0_u8], 0)]))
+            .value("key", BTreeMap::from([([0_u8], 0)]))
             .once("a-b", "now()")
             .once("c", "once.d")
             .build(),
