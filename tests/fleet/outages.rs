@@ -102,6 +102,7 @@ async fn outage_of_etcd_stops_changes_and_no_reads() {
         .args(join)
         .args(["--out-dir", "out"])
         .current_dir(files.path())
+        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut is_stale = false;
