@@ -70,6 +70,9 @@ _cfgsync() {
             cfgsync,serve)
                 cmd="cfgsync__subcmd__serve"
                 ;;
+            cfgsync,store)
+                cmd="cfgsync__subcmd__store"
+                ;;
             cfgsync,token)
                 cmd="cfgsync__subcmd__token"
                 ;;
@@ -117,6 +120,9 @@ _cfgsync() {
                 ;;
             cfgsync__subcmd__rollout,stop)
                 cmd="cfgsync__subcmd__rollout__subcmd__stop"
+                ;;
+            cfgsync__subcmd__store,copy)
+                cmd="cfgsync__subcmd__store__subcmd__copy"
                 ;;
             cfgsync__subcmd__token,list)
                 cmd="cfgsync__subcmd__token__subcmd__list"
@@ -173,7 +179,7 @@ _cfgsync() {
 
     case "${cmd}" in
         cfgsync)
-            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm unban retry replace fail reset reload release redraw rollout report renew wait run-once values token key completions"
+            opts="-h -V --log-format --log-level --help --version serve join inspect plan rm unban retry replace fail reset reload release redraw rollout report renew wait run-once values store token key completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2128,6 +2134,98 @@ _cfgsync() {
                     return 0
                     ;;
                 --page-default)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__store)
+            opts="-h --log-format --log-level --help copy"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-format)
+                    COMPREPLY=($(compgen -W "auto text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cfgsync__subcmd__store__subcmd__copy)
+            opts="-h --from --to --cluster --etcd-endpoints --etcd-prefix --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --etcd-start-timeout --etcd-write-timeout --log-format --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-endpoints)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-start-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --etcd-write-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -49,6 +49,7 @@ complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "renew" -d 'Renew th
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "wait" -d 'Wait until nodes have reached a phase'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "run-once" -d 'Run a program once for all nodes'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "values" -d 'Read and change operators\' values'
+complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "store" -d 'Move the state of a cluster between a state directory and etcd'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "token" -d 'Make tokens, which authenticate nodes and operators'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "key" -d 'Make a key pair for signed payloads'
 complete -c cfgsync -n "__fish_cfgsync_needs_command" -f -a "completions" -d 'Print the completions for a shell'
@@ -120,7 +121,7 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l moved -d 'Continue with a state directory that was moved by a copy; no server may have used the original since [env: CFGSYNC_MOVED]'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l restored -d 'Continue with a state directory that was restored from a backup, as a new instance [env: CFGSYNC_RESTORED]'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l restored -d 'Continue with a state directory or an etcd that was restored from a backup, as a new instance [env: CFGSYNC_RESTORED]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l adopt-spec -d 'Seal with this spec although another server of the cluster has sealed with another one [env: CFGSYNC_ADOPT_SPEC]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l allow-anonymous -d 'Accept nodes without credentials; without --tokens and --client-ca, every client may also act as an operator [env: CFGSYNC_ALLOW_ANONYMOUS]'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand serve" -l audit-required -d 'Write each change to the audit log on disk before it takes effect, and refuse it if that fails [env: CFGSYNC_AUDIT_REQUIRED]'
@@ -813,6 +814,29 @@ text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand values; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and not __fish_seen_subcommand_from copy" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and not __fish_seen_subcommand_from copy" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and not __fish_seen_subcommand_from copy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and not __fish_seen_subcommand_from copy" -f -a "copy" -d 'Copy the state of a cluster to another store, while no server runs'
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l from -d 'The state directory to copy, or `etcd` [env: CFGSYNC_COPY_FROM]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l to -d 'The directory to copy into, or `etcd` [env: CFGSYNC_COPY_TO]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l cluster -d 'The name of the cluster, to copy it from etcd [env: CFGSYNC_CLUSTER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-endpoints -d 'The members of etcd for `--store etcd`, separated by commas; repeatable [env: CFGSYNC_ETCD_ENDPOINTS, one per line]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-prefix -d 'The prefix of all keys in etcd. The keys of this cluster are below it, under the name of the cluster [env: CFGSYNC_ETCD_PREFIX]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-ca -d 'Trust the certificate authorities in this PEM file for etcd, in place of those of the public web [env: CFGSYNC_ETCD_CA]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-cert -d 'The certificate that this server presents to etcd, a PEM file [env: CFGSYNC_ETCD_CERT]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-key -d 'The private key of `--etcd-cert`, a PEM file [env: CFGSYNC_ETCD_KEY]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-user -d 'The name of the user in etcd [env: CFGSYNC_ETCD_USER]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-password-file -d 'The file with the password of `--etcd-user` [env: CFGSYNC_ETCD_PASSWORD_FILE]' -r -F
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-start-timeout -d 'How long the server tries to read its data in etcd when it starts [env: CFGSYNC_ETCD_START_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-write-timeout -d 'How long a change may wait for etcd. Then it is answered with status 503, and `join` tries again [env: CFGSYNC_ETCD_WRITE_TIMEOUT]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
+text\t'Plain lines with UTC times, also on a terminal'
+json\t'One JSON object per line'"
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand token; and not __fish_seen_subcommand_from new list revoke" -l log-format -d 'Format of the log [env: CFGSYNC_LOG_FORMAT]' -r -f -a "auto\t'Text with colours and short times on a terminal, lines with priorities in the journal, plain lines with UTC times elsewhere'
 text\t'Plain lines with UTC times, also on a terminal'
 json\t'One JSON object per line'"

@@ -20,6 +20,6 @@ enum StoreCommand {
 
 pub(crate) fn run(args: StoreArgs) -> Result<Exit, CommandError> {
     match args.command {
-        StoreCommand::Copy(args) => copy::run(*args),
+        StoreCommand::Copy(args) => copy::run(&args),
     }
 }

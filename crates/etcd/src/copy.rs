@@ -260,13 +260,13 @@ impl EtcdTarget {
         let key = self.place.keys.full(&Key::Meta);
         let unchanged = vec![is_at_revision(key, self.meta_at)];
         self.place.write(unchanged, begin).await?;
-        let begun = load::list(&self.place.session, &self.place.keys).await?;
-        self.meta_at = begun.meta_at;
+        let listed = load::list(&self.place.session, &self.place.keys).await?;
+        self.meta_at = listed.meta_at;
         let parts = StateParts::of(copy.instance, &copy.state, copy.history());
         for parts in parts.all() {
             self.place.write_parts(parts).await?;
         }
-        let snapshot = parts.record(begun.etcd_revision);
+        let snapshot = parts.record(listed.etcd_revision);
         let puts = vec![self.place.put(&Key::Snapshot, records::encode(&snapshot))];
         self.place.write(self.is_ours(), puts).await
     }

@@ -61,15 +61,15 @@ impl FromStr for Place {
     }
 }
 
-pub(super) fn run(args: CopyArgs) -> Result<Exit, CommandError> {
+pub(super) fn run(args: &CopyArgs) -> Result<Exit, CommandError> {
     if !args.etcd.is_given() {
         return Err(CommandError::usage(
             "`store copy` needs --etcd-endpoints http://HOST:2379",
         ));
     }
     match (&args.from, &args.to) {
-        (Place::Directory(from), Place::Etcd) => block_on(to_etcd(&args, from)),
-        (Place::Etcd, Place::Directory(to)) => block_on(to_directory(&args, to)),
+        (Place::Directory(from), Place::Etcd) => block_on(to_etcd(args, from)),
+        (Place::Etcd, Place::Directory(to)) => block_on(to_directory(args, to)),
         _ => Err(CommandError::usage(
             "one of --from and --to is a directory, and the other one is `etcd`",
         )),
