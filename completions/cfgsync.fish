@@ -820,8 +820,8 @@ json\t'One JSON object per line'"
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and not __fish_seen_subcommand_from copy" -l log-level -d 'Level of the log: off, error, warn, info, debug or trace; also for single crates, as in `info,cfgsync_server=debug` [env: CFGSYNC_LOG_LEVEL]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and not __fish_seen_subcommand_from copy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and not __fish_seen_subcommand_from copy" -f -a "copy" -d 'Copy the state of a cluster to another store, while no server runs'
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l from -d 'The state directory to copy, or `etcd` [env: CFGSYNC_COPY_FROM]' -r
-complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l to -d 'The directory to copy into, or `etcd` [env: CFGSYNC_COPY_TO]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l from -d 'The state directory to copy, or `etcd` [env: CFGSYNC_FROM]' -r
+complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l to -d 'The directory to copy into, or `etcd` [env: CFGSYNC_TO]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l cluster -d 'The name of the cluster, to copy it from etcd [env: CFGSYNC_CLUSTER]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-endpoints -d 'The members of etcd for `--store etcd`, separated by commas; repeatable [env: CFGSYNC_ETCD_ENDPOINTS, one per line]' -r
 complete -c cfgsync -n "__fish_cfgsync_using_subcommand store; and __fish_seen_subcommand_from copy" -l etcd-prefix -d 'The prefix of all keys in etcd. The keys of this cluster are below it, under the name of the cluster [env: CFGSYNC_ETCD_PREFIX]' -r

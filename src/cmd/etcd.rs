@@ -161,10 +161,7 @@ fn advice(kind: EtcdErrorKind) -> (Exit, &'static str) {
             Exit::WrongSetting,
             "check --etcd-endpoints; an address that begins with http:// has no TLS",
         ),
-        EtcdErrorKind::InUse => (
-            Exit::WrongSetting,
-            "stop all servers of the cluster, and start them without --restored afterwards",
-        ),
+        EtcdErrorKind::InUse => (Exit::WrongSetting, "stop all servers of the cluster first"),
         EtcdErrorKind::NotFound => (Exit::WrongSetting, "check --cluster and --etcd-prefix"),
         EtcdErrorKind::NotEmpty => (
             Exit::WrongSetting,

@@ -340,7 +340,7 @@ pub(crate) fn refuse_servers(listed: &Listed, config: &EtcdConfig) -> Result<(),
     }
     let names: Vec<&str> = listed.servers.values().map(|it| it.name.as_str()).collect();
     let reason = format!(
-        "servers use the data below {}: {}; stop them first (a server that was killed is listed for up to 10 s)",
+        "servers use the data below {}: {}; stop them first (a server that was killed is listed for up to 5 s)",
         config.cluster_prefix(),
         names.join(", ")
     );

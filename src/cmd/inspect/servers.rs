@@ -144,7 +144,7 @@ mod tests {
         };
         let expected = "\
 SERVER  URLS           VERSION  SINCE                 LAG
-a       http://a:4400  0.1.0    2026-01-01T00:00:00Z  -    renders, answers here
+a       http://a:4400  0.1.0    2026-01-01T00:00:00Z  -      renders, answers here
 b       http://b:4400  0.1.0    2026-01-01T00:00:00Z  1m15s
 no answer from the store for 3s: etcd-0: connection refused
 the servers do not have the same spec

@@ -31,10 +31,10 @@ use crate::cmd::{
 )]
 pub(super) struct CopyArgs {
     /// The state directory to copy, or `etcd`
-    #[arg(long, env = "CFGSYNC_COPY_FROM", value_name = "DIR|etcd")]
+    #[arg(long, env = "CFGSYNC_FROM", value_name = "DIR|etcd")]
     from: Place,
     /// The directory to copy into, or `etcd`
-    #[arg(long, env = "CFGSYNC_COPY_TO", value_name = "DIR|etcd")]
+    #[arg(long, env = "CFGSYNC_TO", value_name = "DIR|etcd")]
     to: Place,
     /// The name of the cluster, to copy it from etcd
     #[arg(long, env = "CFGSYNC_CLUSTER", value_name = "NAME")]
@@ -168,7 +168,7 @@ fn directory_name(directory: &Path) -> Result<String, CommandError> {
 
 fn report(copy: &StateCopy, target: &str) {
     tracing::info!(
-        "copied instance {} of cluster {} to {target}: revision {}, {} registrations, {} generations",
+        "copied instance {} of cluster {} to {target}: revision {}; registrations: {}, generations: {}",
         copy.instance,
         copy.cluster,
         copy.state.revision,

@@ -1,14 +1,19 @@
 //! A state that is copied from a directory to a real etcd and back is the same state.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::etcd::Etcd;
 use cfgsync_etcd::{EtcdErrorKind, EtcdSource, EtcdStore, EtcdTarget};
-use cfgsync_model::NodeRegistration;
-use cfgsync_store::{
-    Change, DirectoryConfig, DirectorySource, DirectoryTarget, EventBounds, Relocation, StateCopy,
-    Store, StoreErrorKind, conformance,
+use cfgsync_model::{
+    Alias, ArtifactFile, ArtifactSet, ClaimId, Digest, Generation, GenerationNumber, NodeFiles,
+    NodeRegistration, ValueType, ValueVersion, WriteMode,
 };
+use cfgsync_store::{
+    Bounds, Change, DirectoryConfig, DirectorySource, DirectoryTarget, EventBounds, NewClaim,
+    NewReport, PhaseBounds, Relocation, RunChange, SetValue, StateCopy, StoppedRollout, Store,
+    StoreErrorKind, ValueBounds, ValueChange, conformance,
+};
+use cfgsync_support::clock::Timestamp;
 
 fn directory(path: &Path) -> DirectoryConfig {
     DirectoryConfig {
@@ -24,13 +29,103 @@ fn register(name: &str) -> Change {
     Change::register(NodeRegistration::new(name, [10, 0, 0, 1]).unwrap())
 }
 
-/// Registers nodes, and seals generations.
+fn set(key: &str, text: String, value_type: ValueType) -> Change {
+    Change::Value(ValueChange::Set(SetValue {
+        namespace: "prod".parse().unwrap(),
+        key: key.parse().unwrap(),
+        content: ValueVersion {
+            bytes: text.into(),
+            codec: "text".parse().unwrap(),
+            value_type,
+            version: 0,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+        },
+        mode: WriteMode::Upsert,
+        if_version: None,
+        within: ValueBounds::NONE,
+    }))
+}
+
+/// Returns changes of all that a state has besides registrations. Those of another `number` change something again.
+fn changes_of(number: u64) -> Vec<Change> {
+    let file = ArtifactFile::new("a".parse().unwrap(), format!("by hand {number}"));
+    let node = || format!("node-{number}").parse().unwrap();
+    vec![
+        set("open", format!("value {number}"), ValueType::String),
+        set("secret", format!("secret {number}"), ValueType::Secret),
+        Change::Value(ValueChange::Delete {
+            namespace: "prod".parse().unwrap(),
+            key: "secret".parse().unwrap(),
+            if_version: None,
+        }),
+        Change::Value(ValueChange::SetAlias {
+            name: format!("alias-{number}").parse().unwrap(),
+            alias: Alias {
+                target: "open".parse().unwrap(),
+                created_at: Timestamp::UNIX_EPOCH,
+            },
+            within: ValueBounds::NONE,
+        }),
+        Change::Override {
+            identifier: node(),
+            files: ArtifactSet::new(vec![file]).unwrap(),
+        },
+        Change::Claim {
+            identifier: node(),
+            key: Digest::of(b"key"),
+            within: Bounds::NONE,
+        },
+        Change::Ban {
+            identifier: format!("banned-{number}").parse().unwrap(),
+            within: Bounds::NONE,
+        },
+        Change::Report(NewReport {
+            identifier: node(),
+            phase: "healthy".parse().unwrap(),
+            generation: GenerationNumber(number),
+            reason: Some("checked".into()),
+            at: Timestamp::UNIX_EPOCH,
+            within: PhaseBounds::NONE,
+        }),
+        Change::Run(RunChange::Claim(NewClaim {
+            name: format!("run-{number}").parse().unwrap(),
+            generation: GenerationNumber(0),
+            runner: node(),
+            claim: ClaimId([7; 16]),
+            tries_max: 3,
+            replaces: None,
+            at: Timestamp::UNIX_EPOCH,
+            runs_max: 100,
+        })),
+        Change::StopRollout(StoppedRollout {
+            generation: GenerationNumber(number),
+            reason: Some("a node has failed".into()),
+        }),
+    ]
+}
+
+fn generation(number: u64) -> Arc<Generation> {
+    let file = ArtifactFile::new("a".parse().unwrap(), format!("file of {number}"));
+    let files = NodeFiles {
+        local: ArtifactSet::new(vec![file]).unwrap(),
+        digest: Digest::of(b"payload"),
+    };
+    let nodes = [(format!("node-{number}").parse().unwrap(), files)];
+    Arc::new(Generation {
+        nodes: nodes.into_iter().collect(),
+        ..Generation::clone(&conformance::generation(number, &format!("mark {number}")))
+    })
+}
+
+/// Registers nodes, seals generations, and changes everything else.
 async fn use_store(store: &dyn Store, first: u64) {
     for number in first..first + 3 {
         let changes = vec![register(&format!("node-{number}"))];
         store.apply(changes).await.unwrap();
-        let generation = conformance::generation(number, "mark");
-        store.seal(generation).await.unwrap();
+        store.seal(generation(number)).await.unwrap();
+        store.apply(changes_of(number)).await.unwrap();
     }
 }
 
@@ -85,11 +180,13 @@ async fn state_moves_to_etcd_and_back() {
         (store.instance(), store.state().revision),
         (instance, revision)
     );
-    let running = EtcdSource::open(etcd.config("moving")).await;
-    if let Err(error) = running {
-        assert_eq!(error.kind, EtcdErrorKind::InUse, "{error}");
-    }
     use_store(&store, 4).await;
+    while store.servers().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let running = EtcdSource::open(etcd.config("moving")).await;
+    let refused = running.err().unwrap();
+    assert_eq!(refused.kind, EtcdErrorKind::InUse, "{refused}");
     assert!(store.state().revision > revision);
     store.close().await;
     drop(store);

@@ -49,7 +49,8 @@ impl Etcd {
 
     /// Starts an etcd with `count` members and these further arguments, and waits until it answers.
     pub(crate) async fn start_members(count: usize, more: &[&str]) -> Self {
-        let etcd = Self::start_processes(count, "http", more);
+        let hosts: Vec<IpAddr> = (0..count).map(|_| own_host()).collect();
+        let etcd = Self::start_processes(&hosts, "http", more);
         let begun = Instant::now();
         while let Err(error) = EtcdStore::open(etcd.config("probe")).await {
             assert!(begun.elapsed() < START_MAX, "etcd does not answer: {error}");
@@ -58,8 +59,7 @@ impl Etcd {
         etcd
     }
 
-    fn start_processes(count: usize, scheme: &'static str, more: &[&str]) -> Self {
-        let hosts: Vec<IpAddr> = (0..count).map(|_| own_host()).collect();
+    fn start_processes(hosts: &[IpAddr], scheme: &'static str, more: &[&str]) -> Self {
         let peer_url = |host: &IpAddr| format!("http://{host}:2380");
         let all = hosts.iter().enumerate();
         let all: Vec<String> = all
@@ -106,21 +106,26 @@ impl Etcd {
             members,
             is_protected: false,
         };
-        for at in 0..count {
+        for at in 0..hosts.len() {
             etcd.start_member(at);
         }
         etcd
     }
 
     /// Starts an etcd with one member that requires certificates of its clients. It is not known when it answers.
-    pub(crate) async fn start_with_tls(authority: &str, certificate: &str, key: &str) -> Self {
+    pub(crate) async fn start_with_tls(
+        host: IpAddr,
+        authority: &str,
+        certificate: &str,
+        key: &str,
+    ) -> Self {
         let arguments = [
             ["--cert-file", certificate],
             ["--key-file", key],
             ["--trusted-ca-file", authority],
         ];
         let arguments = [arguments.as_flattened(), &["--client-cert-auth"]].concat();
-        let etcd = Self::start_processes(1, "https", &arguments);
+        let etcd = Self::start_processes(&[host], "https", &arguments);
         let begun = Instant::now();
         while TcpStream::connect(etcd.addresses()[0]).await.is_err() {
             assert!(begun.elapsed() < START_MAX, "etcd does not listen");

@@ -1,6 +1,7 @@
 //! A store that cannot open says why, and whose fault it is, within its start timeout.
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::etcd::{Etcd, config};
+use crate::etcd::{Etcd, config, own_host};
 use cfgsync_etcd::{EtcdConfig, EtcdError, EtcdErrorKind, EtcdStore};
 use cfgsync_store::Store as _;
 
@@ -129,15 +130,20 @@ async fn data_of_a_newer_format_or_another_etcd_are_refused() {
     let meta = etcd.etcdctl(&["get", "--print-value-only", "/cfgsync/demo/meta"]);
     let meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
     assert_eq!(meta["instance"], instance.to_string());
-    for (field, value, expected) in [
-        ("format", 2, "format 2"),
-        ("etcd_cluster", 7, "another etcd cluster"),
+    for (field, value, kind, expected) in [
+        ("format", 2, EtcdErrorKind::Malformed, "format 2"),
+        (
+            "etcd_cluster",
+            7,
+            EtcdErrorKind::Replaced,
+            "another etcd cluster",
+        ),
     ] {
         let mut changed = meta.clone();
         changed[field] = value.into();
         etcd.etcdctl(&["put", "/cfgsync/demo/meta", &changed.to_string()]);
         let error = error_of(etcd.config("demo")).await;
-        assert_eq!(error.kind, EtcdErrorKind::Malformed);
+        assert_eq!(error.kind, kind);
         assert!(error.reason.contains(expected), "{error}");
     }
 }
@@ -178,15 +184,15 @@ async fn user_needs_the_right_password_and_access_to_the_prefix() {
     assert!(store.apply(registered).await.unwrap().is_changed());
 }
 
-/// Writes a certificate authority, and a certificate of `127.0.0.1` that it has signed.
-fn write_certificates(directory: &Path) -> [PathBuf; 3] {
+/// Writes a certificate authority, and a certificate of `host` that it has signed.
+fn write_certificates(directory: &Path, host: IpAddr) -> [PathBuf; 3] {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority = parameters.self_signed(&authority_key).unwrap();
     let issuer = rcgen::Issuer::new(parameters, authority_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let mut parameters = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec![host.to_string()]).unwrap();
     // etcd uses it as a client's certificate too.
     parameters
         .distinguished_name
@@ -205,9 +211,11 @@ fn write_certificates(directory: &Path) -> [PathBuf; 3] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_needs_the_authority_and_the_certificate_of_the_client() {
     let directory = tempfile::tempdir().unwrap();
-    let [authority, certificate, key] = write_certificates(directory.path());
+    let host = own_host();
+    let [authority, certificate, key] = write_certificates(directory.path(), host);
     let text = |path: &Path| path.display().to_string();
-    let etcd = Etcd::start_with_tls(&text(&authority), &text(&certificate), &text(&key)).await;
+    let etcd =
+        Etcd::start_with_tls(host, &text(&authority), &text(&certificate), &text(&key)).await;
     let trusted = EtcdConfig {
         authorities: Some(authority),
         identity: Some((certificate, key)),
