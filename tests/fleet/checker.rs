@@ -29,7 +29,7 @@ struct Change {
     data: Value,
 }
 
-/// What templates render.
+/// The rendered file.
 #[derive(Default)]
 struct Inputs {
     nodes: BTreeMap<String, String>,

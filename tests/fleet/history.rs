@@ -1,4 +1,4 @@
-//! What clients did and what the servers answered, for the checker.
+//! The requests of clients and the answers to them, for the checker.
 
 use std::{
     sync::{Arc, Mutex},
@@ -55,7 +55,7 @@ pub(crate) struct Fetched {
     pub(crate) removal: Option<(u64, u64)>,
 }
 
-/// What is known about the effect of a request.
+/// The effect of a request, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// It was acknowledged by a server at this revision or a later one.

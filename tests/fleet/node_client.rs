@@ -19,7 +19,7 @@ pub(crate) struct NodeClient {
     pub(crate) history: History,
 }
 
-/// What was acknowledged last.
+/// The newest acknowledged state.
 #[derive(Default)]
 struct Known {
     registered: Option<String>,

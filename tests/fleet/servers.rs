@@ -17,7 +17,7 @@ use crate::{
 /// The number of servers.
 pub(crate) const SERVERS: usize = 3;
 
-/// How long a runner may be silent.
+/// The time for which a runner may be silent.
 pub(crate) const RUN_LEASE: Duration = Duration::from_secs(3);
 
 /// The time for a server to start. It exits if etcd has no majority, and is then started again.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const FILES: &str = r#"{"schema_version":1,"files":[{"path":"/config.yaml","content":"x: 1\n"}]}"#;
-/// What a server answers that has lost its store. The client waits for no server while another one may serve it.
+/// The answer of a server that has lost its store. The client waits for no server while another one may serve it.
 const UNAVAILABLE: &str =
     r#"{"code":"internal","reason":"store","message":"no connection to etcd"}"#;
 

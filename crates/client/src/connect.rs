@@ -29,13 +29,13 @@ const READY_TIMEOUT: Duration = Duration::from_secs(15);
 const READY_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(5);
 /// Longest time that one attempt to connect waits for a name look-up. The look-up itself may take longer.
 const LOOKUP_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long a connection may be idle until it is probed, so that a node notices a vanished server while it waits.
+/// The time for which a connection may be idle until it is probed, so that a node notices a vanished server while it waits.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
 /// The time from one probe to the next.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// How many probes in a row may remain without an acknowledgement.
+/// The number of probes in a row that may remain without an acknowledgement.
 const KEEPALIVE_PROBES: u32 = 3;
-/// How long sent bytes may remain without an acknowledgement. With the probes, a vanished server is noticed within this time.
+/// The time for which sent bytes may remain without an acknowledgement. With the probes, a vanished server is noticed within this time.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(6);
 /// How many of the addresses that were tried a message lists.
 const LISTED_ADDRESSES_MAX: usize = 4;

@@ -20,7 +20,7 @@ use cfgsync_wire::{LISTED_URL_MAX_BYTES, SERVERS_HEADER, SERVERS_LISTED_MAX};
 
 pub(super) const SERVERS: HeaderName = HeaderName::from_static(SERVERS_HEADER);
 
-/// How long a list is used.
+/// The time for which a list is used.
 const LIST_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The last list.

@@ -26,7 +26,7 @@ pub struct ServerStatus {
     pub version: String,
     /// The newest revision that it has applied. It is reported every few seconds.
     pub applied: Revision,
-    /// How long it has reported no progress, while this server has applied newer changes. Zero if it is up to date.
+    /// The time for which it has reported no progress, while this server has applied newer changes. Zero if it is up to date.
     pub behind_for: Duration,
     /// Whether it is the one that renders.
     pub is_rendering: bool,

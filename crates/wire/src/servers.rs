@@ -37,7 +37,7 @@ pub struct ServerEntry {
     pub since: String,
     /// The newest revision that it has applied, as it reported a few seconds ago.
     pub applied: u64,
-    /// How long it has reported no progress, while the server that answers has applied newer changes, in seconds. Zero if
+    /// The time for which it has reported no progress, while the server that answers has newer changes, in seconds. Zero if
     /// it is up to date.
     pub behind_seconds: u64,
     /// Whether it is the one that renders.

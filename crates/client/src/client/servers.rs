@@ -155,7 +155,7 @@ impl Servers {
 pub(super) struct Tries<'s> {
     servers: &'s Servers,
     queue: VecDeque<Arc<ServerConnection>>,
-    /// How many tries remain.
+    /// The number of tries that remain.
     left: usize,
 }
 
