@@ -176,7 +176,11 @@ fn advice(kind: EtcdErrorKind) -> (Exit, &'static str) {
             Exit::WrongSetting,
             "start one server with --restored: the nodes then register again with a new instance",
         ),
-        EtcdErrorKind::Malformed | EtcdErrorKind::TooLarge => (
+        EtcdErrorKind::TooLarge => (
+            Exit::WrongSetting,
+            "make the files of the spec smaller, or use a state directory",
+        ),
+        EtcdErrorKind::Malformed => (
             Exit::WrongSetting,
             "look at the keys below --etcd-prefix with etcdctl; another prefix begins a new cluster",
         ),

@@ -58,14 +58,14 @@ impl Addresses {
         };
         for other in &self.order[..position] {
             if other.is_ipv4() == address.is_ipv4() {
-                self.avoided.entry(*other).or_default().fail(Duration::ZERO);
+                self.avoided.entry(*other).or_default().fail();
             }
         }
     }
 
     /// Notes that a request at this address has failed.
-    pub(crate) fn fail(&mut self, address: IpAddr, least: Duration) {
-        self.avoided.entry(address).or_default().fail(least);
+    pub(crate) fn fail(&mut self, address: IpAddr) {
+        self.avoided.entry(address).or_default().fail();
     }
 
     /// Notes that the server at this address can serve nothing for this time.
@@ -82,8 +82,8 @@ impl Addresses {
 
     /// Returns whether there is an address that has not failed.
     pub(crate) fn has_other(&self, address: IpAddr) -> bool {
-        let others = self.order.iter().filter(|other| **other != address);
-        others.into_iter().any(|other| !self.is_avoided(*other))
+        let mut others = self.order.iter().filter(|other| **other != address);
+        others.any(|other| !self.is_avoided(*other))
     }
 
     fn is_avoided(&self, address: IpAddr) -> bool {
@@ -120,13 +120,13 @@ mod tests {
         let mut of_name = Addresses::default();
         of_name.draw_order(&addresses());
         assert!(of_name.has_other(a));
-        of_name.fail(a, Duration::ZERO);
-        of_name.fail(v6, Duration::ZERO);
+        of_name.fail(a);
+        of_name.fail(v6);
         for _ in 0..50 {
             let order = of_name.draw_order(&addresses());
             assert_eq!(order[2..], [a, v6]);
         }
-        of_name.fail(b, Duration::ZERO);
+        of_name.fail(b);
         assert!(of_name.has_other(a) && !of_name.has_other(c));
         of_name.succeed(a);
         assert_eq!(of_name.draw_order(&addresses())[2..], [b, v6]);

@@ -17,14 +17,14 @@ pub(crate) struct Avoidance {
 }
 
 impl Avoidance {
-    /// Notes a failure. The time is at least `least`, which the server may have asked for, and at most a minute.
-    pub(crate) fn fail(&mut self, least: Duration) {
+    /// Notes a failure. The time is at most a minute.
+    pub(crate) fn fail(&mut self) {
         let doubled = FIRST.saturating_mul(1 << self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
         // Nodes that have lost the same server do not all come back to it at the same time.
         let share = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
         let spread = doubled.min(MAX).mul_f64(0.5 + share / 2.0);
-        self.until = Some(Instant::now() + spread.max(least).min(MAX));
+        self.until = Some(Instant::now() + spread);
     }
 
     /// Notes that it can do nothing now, and says itself for how long. This is no failure, so the time does not double.
@@ -55,13 +55,11 @@ mod tests {
         assert_eq!(avoidance.until(), None);
         let mut bound = FIRST;
         for _ in 0..20 {
-            avoidance.fail(Duration::ZERO);
+            avoidance.fail();
             let left = avoidance.until().unwrap() - Instant::now();
             assert!(bound / 2 <= left && left <= bound, "{left:?}");
             bound = (bound * 2).min(MAX);
         }
-        avoidance.fail(Duration::from_hours(1));
-        assert_eq!(avoidance.until(), Some(Instant::now() + MAX));
         advance(MAX).await;
         assert_eq!(avoidance.until(), None);
         avoidance.succeed();

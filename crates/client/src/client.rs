@@ -236,7 +236,7 @@ impl Client {
     /// Notes that the server of a response does not work as it should, so that the others are tried before it.
     pub(crate) fn avoid(&self, server: &ServerUrl, path: Option<ConnectionPath>) {
         if let Some(server) = self.servers.find(server) {
-            server.fail(path.map(ConnectionPath::remote_address), Duration::ZERO);
+            server.fail(path.map(ConnectionPath::remote_address));
         }
     }
 

@@ -35,7 +35,8 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of probes in a row that may remain without an acknowledgement.
 const KEEPALIVE_PROBES: u32 = 3;
-/// The time for which sent bytes may remain without an acknowledgement. With the probes, a vanished server is noticed within this time.
+/// The time for which sent bytes may remain without an acknowledgement. With the probes, a vanished server is noticed
+/// within this time.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(6);
 /// How many of the addresses that were tried a message lists.
 const LISTED_ADDRESSES_MAX: usize = 4;

@@ -118,6 +118,7 @@ fn entry(database: Database) -> DatabaseEntry {
         leads: member.is_leader,
     };
     DatabaseEntry {
+        is_near_quota: database.is_near_quota(),
         version: database.version,
         members: database.members.into_iter().map(member).collect(),
         size_bytes: database.size_bytes,

@@ -1,4 +1,4 @@
-//! The first connection: that to the first member which can be used.
+//! Connects to the first member of etcd that can be used.
 
 use std::sync::Arc;
 

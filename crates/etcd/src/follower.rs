@@ -284,7 +284,10 @@ impl Follower {
         let meta = records::decode::<records::MetaRecord>("meta", value);
         let instance = self.shared.view().meta.instance;
         let reason = match meta {
-            Err(error) => error.reason,
+            Err(error) => {
+                tracing::warn!(event = "etcd_record_refused", "{error}");
+                return;
+            }
             Ok(meta) if meta.transfer.is_some() => {
                 "the data of the cluster in etcd were moved to another store".to_owned()
             }

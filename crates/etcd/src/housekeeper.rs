@@ -14,12 +14,11 @@ use crate::{
     EtcdError, EtcdErrorKind,
     api::{Compare, PutRequest, RangeRequest, TxnRequest},
     keys::{Key, LogKey},
-    parts,
+    part_writer, parts,
     records::{self, SnapshotRecord},
     session::Session,
     shared::Shared,
     transaction::{delete_op, exists, is_at_revision, put_op},
-    writer::write_parts,
 };
 use cfgsync_model::Digest;
 use cfgsync_store::{State, shared_log};
@@ -108,8 +107,8 @@ impl Housekeeper {
                 format!("a snapshot failed: {panic}"),
             )
         })?;
-        write_parts(&self.shared, session, &parts).await?;
-        write_parts(&self.shared, session, &events).await?;
+        part_writer::write(session, &self.shared.keys, &parts).await?;
+        part_writer::write(session, &self.shared.keys, &events).await?;
         let keys = &self.shared.keys;
         let digests = |parts: &[(Digest, Bytes)]| parts.iter().map(|(digest, _)| *digest).collect();
         let (state_parts, event_parts): (Vec<Digest>, Vec<Digest>) =

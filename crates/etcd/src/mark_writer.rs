@@ -1,4 +1,5 @@
-//! Writes the mark of the render of this server. It has no lease, because the lease ends with the server, and the mark must not.
+//! Writes the mark of the render of this server. It has no lease, because the lease ends with the server, and the mark must
+//! not.
 //!
 //! Each server has a key for its own mark. The mark of a server that no longer runs shows a render that has ended it. A
 //! new mark replaces all of those, so their number is bounded by that of the servers that end between two renders.

@@ -19,10 +19,10 @@ use crate::{
     housekeeper::Housekeeper,
     keys::{Keys, ServerId},
     load::{self, Loaded},
-    mark_writer, new_instance, parts, presence, quota_watch,
+    mark_writer, new_instance, part_writer, parts, presence, quota_watch,
     server_record::RecordKeeper,
     shared::Shared,
-    writer::{JOBS_MAX, Job, Request, Writer, write_parts},
+    writer::{JOBS_MAX, Job, Request, Writer},
 };
 use cfgsync_model::{Digest, Generation, Instance, Revision};
 use cfgsync_store::{
@@ -203,7 +203,7 @@ impl EtcdStore {
         let session = open.ok().and_then(Result::ok).and_then(|open| open.clone());
         let session = session
             .ok_or_else(|| CommitError::Unavailable("there is no connection to etcd".to_owned()))?;
-        let written = write_parts(&self.shared, &session, &parts).await;
+        let written = part_writer::write(&session, &self.shared.keys, &parts).await;
         written.map_err(|error| CommitError::Unavailable(error.reason))?;
         Ok(parts.into_iter().map(|(digest, _)| digest).collect())
     }

@@ -215,7 +215,7 @@ impl Writer {
         let parts = parts::divide(entry);
         let digests: Vec<Digest> = parts.iter().map(|(digest, _)| *digest).collect();
         let session = self.session(deadline).await?;
-        write_parts(&self.shared, &session, &parts).await?;
+        part_writer::write(&session, &self.shared.keys, &parts).await?;
         needed_parts.extend(&digests);
         Ok((LogValue::Parts(digests), needed_parts))
     }
@@ -370,13 +370,4 @@ fn find_op(key: Vec<u8>) -> RequestOp {
             ..RangeRequest::default()
         })),
     }
-}
-
-/// Writes those of `parts` that etcd does not have.
-pub(crate) async fn write_parts(
-    shared: &Shared,
-    session: &Session,
-    parts: &[(Digest, Bytes)],
-) -> Result<(), EtcdError> {
-    part_writer::write(session, &shared.keys, parts).await
 }

@@ -263,11 +263,12 @@ impl Rejection {
             Self::TooManyRequests { wait } | Self::TooManyDenied { wait } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*wait)));
             }
-            Self::TooManyConnections { .. } | Self::Watchers(_) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
             // The store may be back at any time, or another server may answer.
-            _ if matches!(self.reason(), "store" | "behind") => {
+            Self::TooManyConnections { .. }
+            | Self::Watchers(_)
+            | Self::Behind(_)
+            | Self::Refused(Refusal::Store(_))
+            | Self::Value(ValueError::Store(_)) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -10,10 +10,10 @@ use cfgsync_model::{Generation, GenerationNumber, Instance, generation_digest};
 impl State {
     /// Returns this state as the state of `instance`.
     ///
-    /// All inputs, the claims, the bans and a declared failure stay. The newest generation becomes generation 1 of the new instance,
-    /// so that nodes still get files, and seats and the values of `once` stay. Its digests are new, because they depend on
-    /// the instance. Older generations, all deliveries, phases and runs are dropped.
-    /// Fences go on from where they were. The history of events begins anew.
+    /// All inputs, the claims, the bans and a declared failure stay. The newest generation becomes generation 1 of the new
+    /// instance, so that nodes still get files, and seats and the values of `once` stay. Its digests are new, because they
+    /// depend on the instance. Older generations, all deliveries, phases and runs are dropped. Fences go on from where they
+    /// were. The history of events begins anew.
     #[must_use]
     pub fn continued(&self, instance: Instance) -> Self {
         let newest = self.generation();

@@ -61,6 +61,8 @@ pub struct DatabaseEntry {
     /// The largest size, in bytes, if the database says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<u64>,
+    /// Whether the size has nearly reached the quota, or the default one if the database does not say its own.
+    pub is_near_quota: bool,
     /// Its alarms.
     pub alarms: Vec<String>,
 }

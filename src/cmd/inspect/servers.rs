@@ -7,9 +7,6 @@ use cfgsync_wire::{DatabaseEntry, ServerEntry, ServersBody};
 
 use crate::cmd::output::columns;
 
-/// The share of the quota, in percent, from which the size of the database is pointed out.
-const QUOTA_NEAR_PERCENT: u64 = 80;
-
 /// The lag from which it is shown, in seconds. Each server reports every 1.5 s what it has applied.
 const LAG_SHOWN_SECONDS: u64 = 3;
 
@@ -84,9 +81,9 @@ fn database_lines(database: &DatabaseEntry) -> String {
     text.push_str(&mib(database.size_bytes));
     if let Some(quota) = database.quota_bytes {
         let _ = write!(text, " of {}", mib(quota));
-        if database.size_bytes.saturating_mul(100) > quota.saturating_mul(QUOTA_NEAR_PERCENT) {
-            text.push_str(" (near its quota)");
-        }
+    }
+    if database.is_near_quota {
+        text.push_str(" (near its quota)");
     }
     text.push('\n');
     for member in &database.members {
@@ -139,6 +136,7 @@ mod tests {
                 }],
                 size_bytes: 90 << 20,
                 quota_bytes: Some(100 << 20),
+                is_near_quota: true,
                 alarms: vec!["etcd-0: full".to_owned()],
             }),
         };

@@ -102,7 +102,7 @@ pub(super) fn open(
     }
     if kind == StoreKind::Memory && args.relocation() != Relocation::Unstated {
         return Err(CommandError::usage(
-            "--moved and --restored need --state-dir DIR, or --restored needs --store etcd",
+            "--moved needs --state-dir DIR, and --restored needs --state-dir DIR or --store etcd",
         ));
     }
     match kind {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     HandshakeError, ServerUrl,
+    addresses::Addresses,
     avoidance::Avoidance,
     connect::{Connector, NameLookup, connector},
     tls::{self, TlsFailure, Trust},
@@ -141,10 +142,10 @@ impl ServerConnection {
         pins.is_empty() || pins.iter().any(|pin| self.pins.contains(pin))
     }
 
-    /// Notes that a request has failed, at this address if it is known. The server asks to be left alone for `least`.
-    pub(super) fn fail(&self, address: Option<IpAddr>, least: Duration) {
-        if !self.has_other_address(address, |addresses, at| addresses.fail(at, least)) {
-            self.avoidance().fail(least);
+    /// Notes that a request has failed, at this address if it is known.
+    pub(super) fn fail(&self, address: Option<IpAddr>) {
+        if !self.has_other_address(address, Addresses::fail) {
+            self.avoidance().fail();
         }
     }
 
@@ -175,7 +176,7 @@ impl ServerConnection {
     fn has_other_address(
         &self,
         address: Option<IpAddr>,
-        note: impl FnOnce(&mut crate::addresses::Addresses, IpAddr),
+        note: impl FnOnce(&mut Addresses, IpAddr),
     ) -> bool {
         let Some(address) = address else { return false };
         self.lookup.with_addresses(|addresses| {

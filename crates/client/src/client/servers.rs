@@ -176,7 +176,7 @@ impl Tries<'_> {
     ) -> bool {
         match error {
             CallError::Unreachable { .. } | CallError::Broken { .. } => {
-                server.fail(address, Duration::ZERO);
+                server.fail(address);
             }
             CallError::Refused { status, body, meta } if is_unavailable(*status) => {
                 if body.reason.as_deref() == Some(FULL) {

@@ -137,9 +137,8 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            // A change that depends on a version may have been made, although the server does not know it.
-            let may_repeat =
-                !matches!(error, CallError::Refused { .. }) || options.if_version.is_none();
+            // Over a connection, a change that depends on a version may have been made. Another one would then be refused.
+            let may_repeat = address.is_none() || options.if_version.is_none();
             if !tries.goes_on_after(&server, address, &error) || !may_repeat {
                 return Err(error);
             }

@@ -161,6 +161,9 @@ async fn entry_that_is_not_valid_has_no_effect_on_others() {
     }
     store.apply(register("b")).await.unwrap();
     assert_eq!(names(&store), ["a", "b"]);
+    // The watch has shown all records, because that of `b` is after them.
+    let failed = tokio::time::timeout(Duration::ZERO, store.failed()).await;
+    assert!(failed.is_err(), "the store has failed: {failed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,8 +32,8 @@ pub(super) fn write_snapshot(
 }
 
 /// Replaces the file by one with the history of `state`. Returns its length in bytes, or 0 if it cannot be written: then
-/// watchers get a reset after the next start. The caller writes the snapshot of
-/// `state` afterwards: events of a file that is newer than the snapshot can be left out, but not added.
+/// watchers get a reset after the next start. The caller writes the snapshot of `state` afterwards: events of a file that
+/// is newer than the snapshot can be left out, but not added.
 pub(super) fn write_events(
     disk: &dyn Disk,
     instance: Instance,
