@@ -159,14 +159,14 @@ fn copied_directory_starts_only_if_the_operator_says_why_it_differs() {
 }
 
 #[test]
-fn moved_and_restored_need_a_state_directory() {
+fn moved_and_restored_need_a_store_that_lasts() {
     let sandbox = Sandbox::new();
     for flag in ["--moved", "--restored"] {
         let output = sandbox.run(&["serve", "cluster.yaml", flag], &[]);
         assert_eq!(code(&output), 2);
         let message = text(&output.stderr);
         assert!(
-            message.contains("--moved and --restored need --state-dir DIR"),
+            message.contains("--moved needs --state-dir DIR, and --restored needs"),
             "{message}"
         );
     }
